@@ -1,0 +1,174 @@
+"""The engine catalogue: what can be asked for. `GET /v1/engines` serves it with JSON Schemas.
+
+An engine's input is a pydantic model; the rest of its row says what scheduling must know of such an input:
+the model it names, the features it needs, and the fields that hold URLs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gpulease.contract.base import Wire
+from gpulease.contract.urls import check_scheme
+
+Url = Annotated[str, Field(max_length=2048), AfterValidator(check_scheme)]
+WHISPER_MODELS = ("tiny", "base", "small", "medium", "large", "large-v2", "large-v3", "tiny.en", "base.en")
+WhisperModel = Literal[
+    "tiny", "base", "small", "medium", "large", "large-v2", "large-v3", "tiny.en", "base.en"
+]
+Frames = Annotated[str, Field(pattern=r"^\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*$", max_length=500)]
+
+
+class CsmInput(Wire):
+    """Speech from text, or from sentences with pauses between them. Lengths are in milliseconds."""
+
+    text: str | None = Field(default=None, min_length=1, max_length=20_000)
+    monologue: list[Annotated[str, Field(min_length=1, max_length=5_000)]] | None = Field(
+        default=None, min_length=1, max_length=500
+    )
+    model: str | None = None
+    voice: Literal["random", "conversational_a", "conversational_b", "clone"] = "random"
+    reference_audio_url: Url | None = None
+    reference_text: str | None = Field(default=None, max_length=5_000)
+    temperature: float = Field(default=0.9, ge=0, le=2)
+    topk: int = Field(default=50, ge=1, le=1000)
+    max_audio_length: int = Field(default=10_000, ge=1, le=3_600_000)
+    pause_duration: int = Field(default=150, ge=0, le=60_000)
+
+    @model_validator(mode="after")
+    def _one_text_and_a_whole_reference(self) -> Self:
+        if (self.text is None) == (self.monologue is None):
+            raise ValueError("give either text or monologue, and not both")
+        if self.voice == "clone" and not (self.reference_audio_url and self.reference_text):
+            raise ValueError('voice "clone" needs reference_audio_url and reference_text')
+        return self
+
+    def sentences(self) -> list[str]:
+        return [self.text] if self.text is not None else list(self.monologue or ())
+
+
+class WhisperInput(Wire):
+    """Text from speech. An unset model means: the best one that the worker has; the result names it."""
+
+    audio_url: Url
+    model: WhisperModel | None = None
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str = Field(default="", pattern=r"^[a-z]{0,3}$")
+
+
+class PortraitInput(Wire):
+    image_url: Url
+    audio_url: Url
+
+
+class AnalyzeInput(Wire):
+    image_url: Url
+    prompt: str = Field(default="Describe this image in detail.", min_length=1, max_length=8_000)
+    model: str | None = None
+
+
+class MusetalkInput(Wire):
+    video_url: Url
+    audio_url: Url
+    aspect_ratio: Literal["9:16", "16:9", "1:1", "4:5"] | None = None
+    resolution: Literal["360p", "480p", "540p", "720p", "1080p"] | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class VideoInput(Wire):
+    prompt: str = Field(min_length=1, max_length=4_000)
+    width: int = Field(default=848, ge=64, le=4096, multiple_of=8)
+    height: int = Field(default=480, ge=64, le=4096, multiple_of=8)
+    duration: float = Field(default=5.0, gt=0, le=120)
+    fps: int = Field(default=24, ge=1, le=120)
+    seed: int | None = None
+    model: str | None = None
+
+
+class BlenderInput(Wire):
+    """A `.blend` to frames or a video. Unset fields keep what the file says."""
+
+    file_url: Url
+    frames: Frames = "1"
+    output: Literal["PNG", "JPEG", "EXR", "MP4"] = "PNG"
+    engine: Literal["CYCLES", "EEVEE"] | None = None
+    samples: int | None = Field(default=None, ge=1, le=65_536)
+    width: int | None = Field(default=None, ge=4, le=16_384)
+    height: int | None = Field(default=None, ge=4, le=16_384)
+    camera: str | None = Field(default=None, min_length=1, max_length=63)
+    fps: int = Field(default=24, ge=1, le=240)
+
+
+class CommandInput(Wire):
+    """A command-line program by its configured name, with typed arguments and, where it wants one, a file."""
+
+    program: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    file_url: Url | None = None
+    arguments: dict[str, str | int | float] = Field(default_factory=dict)
+
+
+class ComfyuiInput(Wire):
+    workflow: dict[str, Any] = Field(min_length=1)
+    inputs: dict[str, Url] = Field(default_factory=dict)
+
+
+def _nothing(_: Any) -> tuple[str, ...]:
+    return ()
+
+
+def _csm_features(asked: CsmInput) -> tuple[str, ...]:
+    return ("clone",) if asked.voice == "clone" else ()
+
+
+def _whisper_features(asked: WhisperInput) -> tuple[str, ...]:
+    foreign = asked.language not in ("", "en")
+    return ("multilingual",) * foreign + ("translate",) * (asked.task == "translate")
+
+
+def _command_program(asked: CommandInput) -> str | None:
+    return asked.program
+
+
+def _named_model(asked: Any) -> str | None:
+    return getattr(asked, "model", None)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One row of the catalogue. `stalled_after_s` without progress is a fault of the host."""
+
+    name: str
+    title: str
+    input_model: type[Wire]
+    result: Literal["audio", "text", "video", "files"]
+    stalled_after_s: float = 300.0
+    model_of: Callable[[Any], str | None] = _named_model
+    features_of: Callable[[Any], tuple[str, ...]] = _nothing
+    url_fields: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = tuple(name for name in self.input_model.model_fields if name.endswith("_url"))
+        object.__setattr__(self, "url_fields", names)
+
+
+_ROWS = (
+    EngineSpec("csm", "Text to speech", CsmInput, "audio", features_of=_csm_features),
+    EngineSpec("whisper", "Speech to text", WhisperInput, "text", features_of=_whisper_features),
+    EngineSpec("portrait", "Talking portrait", PortraitInput, "video", stalled_after_s=900),
+    EngineSpec("analyze", "Image analysis", AnalyzeInput, "text"),
+    EngineSpec("musetalk", "Lip-sync", MusetalkInput, "video", stalled_after_s=900),
+    EngineSpec("video", "Text to video", VideoInput, "video", stalled_after_s=900),
+    EngineSpec("blender", "Blender render", BlenderInput, "files", stalled_after_s=1800),
+    EngineSpec(
+        "command",
+        "Command-line renderer",
+        CommandInput,
+        "files",
+        stalled_after_s=1800,
+        model_of=_command_program,
+    ),
+    EngineSpec("comfyui", "ComfyUI workflow", ComfyuiInput, "files", stalled_after_s=900),
+)
+CATALOGUE: dict[str, EngineSpec] = {row.name: row for row in _ROWS}

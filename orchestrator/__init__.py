@@ -1,0 +1,1 @@
+"""The orchestrator: the API, the store, and the loops that lease machines and let them go."""

@@ -1,0 +1,1 @@
+"""Where jobs, attempts, workers and money are written down."""

@@ -1,0 +1,198 @@
+"""The store: domain verbs, one transaction each. Every implementation passes tests/contract/test_store.py.
+
+A verb that moves a row is guarded by the row's state, its attempt and its worker's incarnation; where the guard
+fails it changes nothing and says so. Every move of a job or worker writes one event in the same transaction.
+`now` is epoch seconds, given by the caller: stores have no clock.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from gpulease.contract.jobs import Fault, Phase, Result
+from orchestrator.store import rows
+from scaling.states import WorkerState
+
+GROUP_COUNT_MAX = 5_000
+"""Groups are counted up to here: no decision differs above it, and reading a fleet stays cheap."""
+
+
+class Store(Protocol):
+    async def aclose(self) -> None: ...
+
+    # Jobs
+
+    async def submit_jobs(self, jobs: Sequence[rows.NewJob]) -> list[rows.Submitted]:
+        """Queues all of them, or none. A known (owner, idempotency key) gives the job that it made."""
+        ...
+
+    async def get_job(self, job_id: str) -> rows.Job | None: ...
+
+    async def list_jobs(
+        self, which: rows.JobFilter, *, before: tuple[float, str] | None, limit: int
+    ) -> list[rows.Job]:
+        """Newest first by (created_at, id); `before` is the last row of the page before."""
+        ...
+
+    async def list_attempts(self, job_id: str) -> list[rows.Attempt]: ...
+
+    async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> rows.Job | None:
+        """Ends a queued or running job, and its attempt; a finished one is returned as it is."""
+        ...
+
+    async def end_overdue_jobs(self, *, now: float) -> list[rows.Job]:
+        """Ends what is past its limits, at most 1,000 at once: queued past `complete_by` or (never started)
+        past `start_by` → expired; running past `complete_by`, or its attempt past `max_time_s` (while it
+        holds its slot) → timed_out. The fault says which limit it was."""
+        ...
+
+    # Attempts
+
+    async def claim_job(
+        self, worker_id: str, incarnation: str, nonce: str, *, resident: tuple[str, ...], now: float
+    ) -> rows.Claimed | None:
+        """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
+        ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs.
+        Also notes that the worker claimed at `now`. Cost does not grow with the queue."""
+        ...
+
+    async def peek_next(self, worker_id: str) -> rows.Job | None:
+        """The job that a claim would likely get next, without taking it: the prefetch hint."""
+        ...
+
+    async def get_attempt(self, attempt_id: int) -> rows.Claimed | None: ...
+
+    async def report_progress(
+        self,
+        attempt_id: int,
+        worker_id: str,
+        incarnation: str,
+        *,
+        phase: Phase,
+        progress: float,
+        message: str | None,
+        now: float,
+    ) -> rows.Verdict:
+        """Phases and progress only go forward; entering `uploading` frees the slot (and counts as a finish
+        for idleness). A new phase writes an event, mere progress does not."""
+        ...
+
+    async def finish_attempt(
+        self,
+        attempt_id: int,
+        worker_id: str,
+        incarnation: str,
+        *,
+        result: Result | None,
+        fault: Fault | None,
+        now: float,
+    ) -> rows.Verdict:
+        """Ends the attempt and moves its job: a result → succeeded. A `job` fault → failed. A `host` fault →
+        queued again (its need now avoids this worker) while `attempts <= retries` and `complete_by` allow,
+        else failed; also failed when its fault code equals that of an earlier attempt on another worker and
+        starts with `image`. A finished job with `notify_url` gets a delivery in the same transaction."""
+        ...
+
+    async def lose_attempts(
+        self, worker_id: str, *, keep: tuple[int, ...], reason: str, now: float
+    ) -> list[str]:
+        """Ends the worker's running attempts but `keep` as `lost`; their jobs are queued again (avoiding the
+        worker) or failed, as after a host fault. Returns the job ids."""
+        ...
+
+    async def lose_attempt(self, attempt_id: int, *, reason: str, now: float) -> rows.Job | None:
+        """The same for one attempt (stalled, or held by nobody); None if it does not run any more."""
+        ...
+
+    # Workers
+
+    async def intend_worker(self, worker: rows.NewWorker) -> None: ...
+
+    async def move_worker(
+        self,
+        worker_id: str,
+        to: WorkerState,
+        *,
+        expected: tuple[WorkerState, ...],
+        who: str,
+        reason: str,
+        now: float,
+        instance_id: str | None = None,
+        lease_ends_at: float | None = None,
+    ) -> bool:
+        """Moves it if it is in one of `expected` (each of which the table must allow). Entering `creating`
+        starts its lease unless boot is not billed, `ready` starts it otherwise; `gone` ends the lease.
+        Entering `stopping` also ends its running attempts as `lost`, as `lose_attempts` does."""
+        ...
+
+    async def register_worker(self, worker_id: str, registration: rows.Registration, *, now: float) -> bool:
+        """creating | starting → ready, or ready | draining with a new incarnation, whose old attempts end as
+        `lost`. The same incarnation again only refreshes. False where the worker is not to serve."""
+        ...
+
+    async def record_beats(self, beats: Sequence[rows.Beat]) -> dict[str, bool]:
+        """Notes heartbeats in one transaction; whether each worker knows that incarnation and may serve."""
+        ...
+
+    async def note_claim(self, worker_id: str, *, now: float) -> None:
+        """A claim is parked, or was just now."""
+        ...
+
+    async def pause_worker(self, worker_id: str, *, paused: bool, who: str, now: float) -> bool: ...
+
+    async def note_probe(self, worker_id: str, *, healthy: bool) -> None: ...
+
+    async def get_worker(self, worker_id: str) -> rows.Worker | None: ...
+
+    async def list_workers(self, *, include_gone: bool, limit: int) -> list[rows.Worker]:
+        """Newest first."""
+        ...
+
+    async def read_fleet(self) -> rows.Fleet: ...
+
+    # Events
+
+    async def list_events(
+        self, *, job_id: str | None = None, worker_id: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[rows.Event]:
+        """Oldest first; `after` is a `seq` for one job's events, an `id` otherwise."""
+        ...
+
+    # Money
+
+    async def list_leases(self, *, since: float) -> list[rows.Lease]:
+        """Those that had not ended by `since`, oldest first."""
+        ...
+
+    # Webhooks
+
+    async def due_deliveries(self, *, now: float, limit: int) -> list[rows.Delivery]: ...
+
+    async def record_delivery(
+        self, delivery_id: int, *, status: int | None, error: str | None, now: float, next_at: float | None
+    ) -> None:
+        """Keeps one try of a delivery. `error` None means that it arrived; otherwise it is due again at
+        `next_at`, or given up where that is None."""
+        ...
+
+    async def list_deliveries(self, job_id: str) -> list[rows.Delivery]: ...
+
+    # Uploads, keys, policy, retention
+
+    async def add_upload(self, upload: rows.Upload) -> None: ...
+
+    async def get_upload(self, upload_id: str) -> rows.Upload | None: ...
+
+    async def add_key(self, key: rows.ApiKey) -> None: ...
+
+    async def find_key(self, key_hash: str) -> rows.ApiKey | None: ...
+
+    async def list_keys(self) -> list[rows.ApiKey]: ...
+
+    async def read_setting(self, name: str) -> Any | None: ...
+
+    async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None: ...
+
+    async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
+        """Removes jobs that finished before then with all that hangs on them, expired uploads, and workers
+        gone before then (their leases stay). At most 1,000 jobs at once."""
+        ...

@@ -1,0 +1,63 @@
+"""What a decision is: complete actions with their reasons, and what could not be done and why."""
+
+from dataclasses import dataclass
+
+from scaling.snapshot import Need
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Write an intent; it is bought only after `delay_s`, and only if it is still needed then."""
+
+    provider: str
+    gpu_class: str
+    usd_per_hour: float
+    delay_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Buy:
+    """The second look was taken: the intent is still needed."""
+
+    worker_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The intent is not needed any more, and has cost nothing."""
+
+    worker_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    worker_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    worker_id: str
+    reason: str
+
+
+Action = Launch | Buy | Withdraw | Drain | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Demand that no action covers. `need` is None where the block is not one group's alone."""
+
+    code: str
+    reason: str
+    need: Need | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    actions: tuple[Action, ...] = ()
+    blocked: tuple[Blocked, ...] = ()

@@ -1,0 +1,139 @@
+"""The picture that decisions are made from: frozen, complete, in ages and not in timestamps."""
+
+from dataclasses import dataclass, field
+
+from scaling.states import WorkerState
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Capability:
+    """An engine that a worker runs, or that a worker leased from an offer would run."""
+
+    engine: str
+    backend: str = ""
+    models: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What jobs of one group ask of a worker, and how they stand in the queue. Jobs alike share one Need."""
+
+    engine: str
+    model: str | None = None
+    features: tuple[str, ...] = ()
+    queue: str = "default"
+    priority: int = 0
+    low_priority: bool = False
+    gpu_class: str | None = None
+    min_vram_gb: float = 0.0
+    providers: tuple[str, ...] = ()
+    usd_per_hour_max: float | None = None
+    owner: str = ""
+    avoid: tuple[str, ...] = ()
+    """Workers on which such a job failed already."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobGroup:
+    """Queued jobs that are alike.
+
+    `count` is exact up to a bound of the store's, and "at least" above it. `slack_s` is the tightest time left
+    until one of them must start (its `start_within`, or `complete_by`), None where there is no such limit.
+    """
+
+    need: Need
+    count: int
+    oldest_age_s: float = 0.0
+    slack_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt that holds a slot."""
+
+    engine: str
+    model: str | None
+    run_s: float
+    time_left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker that is not gone. Ages are in seconds; None means: never yet."""
+
+    id: str
+    provider: str
+    state: WorkerState
+    gpu_class: str = "cpu"
+    vram_gb: float = 0.0
+    usd_per_hour: float = 0.0
+    capacity: int = 1
+    capabilities: tuple[Capability, ...] = ()
+    resident: tuple[str, ...] = ()
+    running: tuple[Running, ...] = ()
+    state_age_s: float = 0.0
+    buy_in_s: float = 0.0
+    """For an intent: what is left of its launch delay."""
+    idle_s: float | None = None
+    """Since the last finish, or since it became ready; None while it runs something."""
+    jobs_done: int = 0
+    silent_s: float | None = None
+    """Since the last heartbeat."""
+    claim_silent_s: float | None = None
+    """Since a claim was parked; 0 while one is. A machine that only heartbeats is no supply."""
+    lease_age_s: float = 0.0
+    lease_left_s: float | None = None
+    paused: bool = False
+    probe_failures: int = 0
+
+    @property
+    def free_slots(self) -> int:
+        return max(0, self.capacity - len(self.running))
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """For sale. `count_max` is how many more could be leased now; `cooled_s` what is left of a cool-down."""
+
+    provider: str
+    gpu_class: str
+    usd_per_hour: float
+    capabilities: tuple[Capability, ...]
+    vram_gb: float = 0.0
+    boot_billed: bool = True
+    granularity_s: float = 1.0
+    min_billed_s: float = 0.0
+    lease_s_max: float | None = None
+    capacity: int = 1
+    count_max: int = 1_000_000
+    cooled_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A duration in seconds. `samples` of 0 means that it is the prior."""
+
+    mean_s: float
+    p90_s: float
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Service by (engine, model or "", GPU class), boot by (provider, GPU class)."""
+
+    service: dict[tuple[str, str, str], Estimate] = field(default_factory=dict)
+    boot: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a decision may know. `draws` are uniform numbers in [0, 1), for policies that roll dice."""
+
+    groups: tuple[JobGroup, ...] = ()
+    workers: tuple[WorkerView, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    estimates: Estimates = field(default_factory=Estimates)
+    usd_today: float = 0.0
+    draws: tuple[float, ...] = ()
