@@ -38,8 +38,8 @@ class Need:
 class JobGroup:
     """Queued jobs that are alike.
 
-    `count` is exact up to a bound of the store's, and "at least" above it. `slack_s` is the tightest time left
-    until one of them must start (its `start_within`, or `complete_by`), None where there is no such limit.
+    `count` is exact up to a bound of the store's, and "at least" above it. `slack_s` is the tightest time
+    left until one of them must start (its `start_within`, or `complete_by`); None: no such limit.
     """
 
     need: Need

@@ -8,9 +8,8 @@ fails it changes nothing and says so. Every move of a job or worker writes one e
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gpulease.contract.jobs import Fault, Phase, Result
+from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows
-from scaling.states import WorkerState
 
 GROUP_COUNT_MAX = 5_000
 """Groups are counted up to here: no decision differs above it, and reading a fleet stays cheap."""
@@ -42,7 +41,8 @@ class Store(Protocol):
     async def end_overdue_jobs(self, *, now: float) -> list[rows.Job]:
         """Ends what is past its limits, at most 1,000 at once: queued past `complete_by` or (never started)
         past `start_by` → expired; running past `complete_by`, or its attempt past `max_time_s` (while it
-        holds its slot) → timed_out. The fault says which limit it was."""
+        holds its slot) → timed_out. The fault says which limit it was.
+        """
         ...
 
     # Attempts
@@ -52,7 +52,8 @@ class Store(Protocol):
     ) -> rows.Claimed | None:
         """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
         ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs.
-        Also notes that the worker claimed at `now`. Cost does not grow with the queue."""
+        Also notes that the worker claimed at `now`. Cost does not grow with the queue.
+        """
         ...
 
     async def peek_next(self, worker_id: str) -> rows.Job | None:
@@ -61,42 +62,28 @@ class Store(Protocol):
 
     async def get_attempt(self, attempt_id: int) -> rows.Claimed | None: ...
 
-    async def report_progress(
-        self,
-        attempt_id: int,
-        worker_id: str,
-        incarnation: str,
-        *,
-        phase: Phase,
-        progress: float,
-        message: str | None,
-        now: float,
-    ) -> rows.Verdict:
+    async def report_progress(self, held: rows.Held, progress: rows.Progress, *, now: float) -> rows.Verdict:
         """Phases and progress only go forward; entering `uploading` frees the slot (and counts as a finish
-        for idleness). A new phase writes an event, mere progress does not."""
+        for idleness). A new phase writes an event, mere progress does not.
+        """
         ...
 
     async def finish_attempt(
-        self,
-        attempt_id: int,
-        worker_id: str,
-        incarnation: str,
-        *,
-        result: Result | None,
-        fault: Fault | None,
-        now: float,
+        self, held: rows.Held, *, result: Result | None, fault: Fault | None, now: float
     ) -> rows.Verdict:
         """Ends the attempt and moves its job: a result → succeeded. A `job` fault → failed. A `host` fault →
         queued again (its need now avoids this worker) while `attempts <= retries` and `complete_by` allow,
         else failed; also failed when its fault code equals that of an earlier attempt on another worker and
-        starts with `image`. A finished job with `notify_url` gets a delivery in the same transaction."""
+        starts with `image`. A finished job with `notify_url` gets a delivery in the same transaction.
+        """
         ...
 
     async def lose_attempts(
         self, worker_id: str, *, keep: tuple[int, ...], reason: str, now: float
     ) -> list[str]:
         """Ends the worker's running attempts but `keep` as `lost`; their jobs are queued again (avoiding the
-        worker) or failed, as after a host fault. Returns the job ids."""
+        worker) or failed, as after a host fault. Returns the job ids.
+        """
         ...
 
     async def lose_attempt(self, attempt_id: int, *, reason: str, now: float) -> rows.Job | None:
@@ -107,26 +94,17 @@ class Store(Protocol):
 
     async def intend_worker(self, worker: rows.NewWorker) -> None: ...
 
-    async def move_worker(
-        self,
-        worker_id: str,
-        to: WorkerState,
-        *,
-        expected: tuple[WorkerState, ...],
-        who: str,
-        reason: str,
-        now: float,
-        instance_id: str | None = None,
-        lease_ends_at: float | None = None,
-    ) -> bool:
-        """Moves it if it is in one of `expected` (each of which the table must allow). Entering `creating`
+    async def move_worker(self, worker_id: str, move: rows.WorkerMove, *, now: float) -> bool:
+        """Moves it if it is in one of `move.expected` (each of which the table must allow). Entering `creating`
         starts its lease unless boot is not billed, `ready` starts it otherwise; `gone` ends the lease.
-        Entering `stopping` also ends its running attempts as `lost`, as `lose_attempts` does."""
+        Entering `stopping` also ends its running attempts as `lost`, as `lose_attempts` does.
+        """
         ...
 
     async def register_worker(self, worker_id: str, registration: rows.Registration, *, now: float) -> bool:
-        """creating | starting → ready, or ready | draining with a new incarnation, whose old attempts end as
-        `lost`. The same incarnation again only refreshes. False where the worker is not to serve."""
+        """Creating | starting → ready, or ready | draining with a new incarnation, whose old attempts end as
+        `lost`. The same incarnation again only refreshes. False where the worker is not to serve.
+        """
         ...
 
     async def record_beats(self, beats: Sequence[rows.Beat]) -> dict[str, bool]:
@@ -171,7 +149,8 @@ class Store(Protocol):
         self, delivery_id: int, *, status: int | None, error: str | None, now: float, next_at: float | None
     ) -> None:
         """Keeps one try of a delivery. `error` None means that it arrived; otherwise it is due again at
-        `next_at`, or given up where that is None."""
+        `next_at`, or given up where that is None.
+        """
         ...
 
     async def list_deliveries(self, job_id: str) -> list[rows.Delivery]: ...
@@ -194,5 +173,6 @@ class Store(Protocol):
 
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         """Removes jobs that finished before then with all that hangs on them, expired uploads, and workers
-        gone before then (their leases stay). At most 1,000 jobs at once."""
+        gone before then (their leases stay). At most 1,000 jobs at once.
+        """
         ...

@@ -91,6 +91,22 @@ class Claimed:
     attempt: Attempt
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Whose report it is: the guard of every move of an attempt."""
+
+    attempt_id: int
+    worker_id: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    phase: Phase
+    progress: float
+    message: str | None = None
+
+
 class Verdict(Enum):
     """What became of a report: done, done before with the same words, or too late."""
 
@@ -150,6 +166,18 @@ class Worker:
     paused: bool = False
     probe_failures: int = 0
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMove:
+    """A guarded move: it happens only from one of `expected`."""
+
+    to: WorkerState
+    expected: tuple[WorkerState, ...]
+    who: str
+    reason: str
+    instance_id: str | None = None
+    lease_ends_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

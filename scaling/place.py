@@ -1,0 +1,100 @@
+"""Who runs what: one `runnable` predicate for claims and for plans, and the order among those that fit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scaling.snapshot import Capability, Need, WorkerView
+
+URGENT_SLACK_S = 60.0
+"""With less time than this left, a job goes before those whose model happens to be warm."""
+WARM_WAIT_S_MAX = 120.0
+"""No job waits longer than this behind jobs that are only warmer."""
+
+
+class Host(Protocol):
+    """What fitting depends on; a worker and an offer both have it."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def gpu_class(self) -> str: ...
+    @property
+    def vram_gb(self) -> float: ...
+    @property
+    def usd_per_hour(self) -> float: ...
+    @property
+    def capabilities(self) -> tuple[Capability, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The head of a group of queued jobs. Seconds."""
+
+    need: Need
+    age_s: float
+    slack_s: float
+
+
+def runnable(need: Need, host: Host, host_id: str = "") -> bool:
+    """Whether this machine could run jobs of this need at all, busy or not."""
+    return (
+        host_id not in need.avoid
+        and (need.gpu_class is None or need.gpu_class == host.gpu_class)
+        and host.vram_gb >= need.min_vram_gb
+        and (not need.providers or host.provider in need.providers)
+        and (need.usd_per_hour_max is None or host.usd_per_hour <= need.usd_per_hour_max)
+        and any(_offers(capability, need) for capability in host.capabilities)
+    )
+
+
+def _offers(capability: Capability, need: Need) -> bool:
+    return (
+        capability.engine == need.engine
+        and (need.model is None or need.model in capability.models)
+        and set(need.features) <= set(capability.features)
+    )
+
+
+def warm(need: Need, resident: Sequence[str]) -> bool:
+    """Whether the model that the need names (any of its engine, if it names none) is in memory."""
+    if need.model is not None:
+        return f"{need.engine}/{need.model}" in resident
+    return any(name.startswith(f"{need.engine}/") for name in resident)
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    host: Host,
+    *,
+    host_id: str,
+    resident: Sequence[str],
+    running_by_owner: Mapping[str, int],
+) -> Need | None:
+    """The need whose head a free worker takes next: priority, urgency, warmth, fair share, deadline, age."""
+
+    def order(candidate: Candidate) -> tuple[int, bool, bool, bool, int, float, float]:
+        urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > WARM_WAIT_S_MAX
+        return (
+            -candidate.need.priority,
+            candidate.need.low_priority,
+            not urgent,
+            not urgent and not warm(candidate.need, resident),
+            running_by_owner.get(candidate.need.owner, 0),
+            candidate.slack_s,
+            -candidate.age_s,
+        )
+
+    fitting = [one for one in candidates if runnable(one.need, host, host_id)]
+    return min(fitting, key=order).need if fitting else None
+
+
+def best_worker(need: Need, free: Sequence[WorkerView]) -> str | None:
+    """The free worker to wake for a new job: warm first, then the most recently used, so that surplus ages out."""
+
+    def order(worker: WorkerView) -> tuple[bool, float, float, str]:
+        idle_s = worker.idle_s if worker.idle_s is not None else 0.0
+        return (not warm(need, worker.resident), idle_s, worker.usd_per_hour, worker.id)
+
+    fitting = [one for one in free if runnable(need, one, one.id)]
+    return min(fitting, key=order).id if fitting else None
