@@ -101,6 +101,10 @@ class Store(Protocol):
         """
         ...
 
+    async def note_instance(self, worker_id: str, instance_id: str, *, lease_ends_at: float | None) -> None:
+        """Ties an instance to a live worker that registered before its create returned."""
+        ...
+
     async def register_worker(self, worker_id: str, registration: rows.Registration, *, now: float) -> bool:
         """Creating | starting → ready, or ready | draining with a new incarnation, whose old attempts end as
         `lost`. The same incarnation again only refreshes. False where the worker is not to serve.

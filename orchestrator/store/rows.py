@@ -324,8 +324,8 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What retention removed: the storage keys that nothing names any more, and how many rows went."""
+    """What retention removed, and the storage keys that nothing names any more."""
 
     keys: tuple[str, ...]
-    jobs: int
+    job_ids: tuple[str, ...]
     workers: int

@@ -1,0 +1,1 @@
+"""HTTP: the native surface under /v1, the agents' under /internal, and what operators probe."""

@@ -1,0 +1,76 @@
+"""Who calls: an API key with a role, a worker with its own key, or the loopback's anonymous admin."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gpulease.contract.problems import ProblemError
+from orchestrator.keys import ROLES, Role, hash_key, matches
+from orchestrator.parts import Parts
+from orchestrator.store.rows import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`owner` groups a key's jobs for fair shares and idempotency; empty while there are no keys."""
+
+    owner: str
+    role: Role
+
+    @property
+    def who(self) -> str:
+        return f"key:{self.owner}" if self.owner else "anonymous"
+
+
+def secret_of(request: Request) -> str | None:
+    bearer = request.headers.get("authorization", "")
+    if bearer[:7].lower() == "bearer ":
+        return bearer[7:].strip()
+    return request.headers.get("x-c3-render-key")
+
+
+def needs(parts: Parts, role: Role) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency that lets callers of this role, or of a stronger one, through."""
+
+    async def caller(request: Request) -> Caller:
+        found = await _caller(parts, request)
+        if ROLES.index(found.role) > ROLES.index(role):
+            raise ProblemError(
+                403,
+                "This key may not do that",
+                f"It has the role {found.role!r}; this needs {role!r}.",
+                type="/problems/forbidden",
+            )
+        return found
+
+    return caller
+
+
+async def _caller(parts: Parts, request: Request) -> Caller:
+    secret = secret_of(request)
+    if secret is None:
+        if parts.settings.loopback and not await parts.store.list_keys():
+            return Caller("", "admin")
+        raise unauthorized("Send a key as Authorization: Bearer KEY.")
+    key = await parts.store.find_key(hash_key(secret))
+    if key is None or key.revoked_at is not None:
+        raise unauthorized("This key is not known, or was revoked.")
+    return Caller(key.id, next(role for role in ROLES if role == key.role))
+
+
+async def worker_of(parts: Parts, worker_id: str, request: Request) -> Worker:
+    """The worker whose key came with the request.
+
+    Raises:
+        ProblemError: 401, the same for an unknown worker and for a wrong key.
+    """
+    secret = request.headers.get("x-internal-api-key") or secret_of(request) or ""
+    worker = await parts.store.get_worker(worker_id)
+    if worker is None or not matches(secret, worker.key_hash):
+        raise unauthorized("Send this worker's own key as X-Internal-API-Key.")
+    return worker
+
+
+def unauthorized(detail: str) -> ProblemError:
+    return ProblemError(401, "A key is needed", detail, type="/problems/unauthorized")

@@ -1,0 +1,96 @@
+"""/v1/uploads: a file comes in as a stream, and may then stand in any `*_url` field as `upload://…`."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Query, Request
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+
+from gpulease.contract.jobs import UploadView
+from gpulease.contract.problems import FieldFault, ProblemError, invalid
+from orchestrator.api.auth import Caller, needs
+from orchestrator.api.views import moment
+from orchestrator.fleet.agents import safe_name
+from orchestrator.jobs.submit import UPLOAD_SCHEME
+from orchestrator.parts import Parts
+from orchestrator.store.rows import Upload
+
+CHUNK_BYTES = 1024 * 1024
+
+
+def uploads_router(parts: Parts) -> APIRouter:
+    router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+    submitter = Depends(needs(parts, "submitter"))
+
+    @router.post("", status_code=201, response_model=UploadView)
+    async def upload(
+        request: Request,
+        name: Annotated[str, Query(min_length=1, max_length=200)] = "upload",
+        caller: Caller = submitter,
+    ) -> UploadView:
+        """The file as the raw body, or as the field `file` of a multipart form. It is kept for 7 days."""
+        kind, _ = parse_options_header(request.headers.get("content-type"))
+        if kind == b"multipart/form-data":
+            return await _from_form(parts, request, caller)
+        content_type = kind.decode("latin-1") or "application/octet-stream"
+        return await _keep(parts, request.stream(), name, content_type, caller)
+
+    return router
+
+
+async def _from_form(parts: Parts, request: Request, caller: Caller) -> UploadView:
+    async with request.form(max_files=1, max_fields=10) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise invalid([FieldFault(field="file", message="send the file as the form field `file`")])
+        content_type = file.content_type or "application/octet-stream"
+        return await _keep(parts, _chunks(file), file.filename or "upload", content_type, caller)
+
+
+async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(CHUNK_BYTES):
+        yield chunk
+
+
+async def _keep(
+    parts: Parts, chunks: AsyncIterator[bytes], name: str, content_type: str, caller: Caller
+) -> UploadView:
+    upload_id = uuid4().hex
+    key = f"uploads/{upload_id}/{safe_name(name)}"
+    stored = await parts.storage.put_stream(key, _capped(chunks, parts.settings.upload_bytes_max))
+    if stored.size_bytes == 0:
+        await parts.storage.delete([key])
+        raise invalid([FieldFault(field="file", message="the file is empty")])
+    now = parts.clock.now()
+    row = Upload(
+        id=upload_id,
+        owner=caller.owner,
+        name=name,
+        key=key,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256 or "",
+        content_type=content_type,
+        created_at=now,
+        expires_at=now + parts.settings.retention_s,
+    )
+    await parts.store.add_upload(row)
+    return UploadView(
+        id=row.id,
+        url=UPLOAD_SCHEME + row.id,
+        name=row.name,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        content_type=row.content_type,
+        expires_at=moment(row.expires_at),
+    )
+
+
+async def _capped(chunks: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator[bytes]:
+    seen = 0
+    async for chunk in chunks:
+        seen += len(chunk)
+        if seen > bytes_max:
+            raise ProblemError(413, "The file is too large", f"At most {bytes_max} bytes.", type="/problems/too-large")
+        yield chunk

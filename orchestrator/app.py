@@ -1,0 +1,305 @@
+"""Wires the orchestrator once, runs it, and ends it without leaving anything behind."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from gpulease import __version__
+from orchestrator.api.events import events_router
+from orchestrator.api.fleet import fleet_router
+from orchestrator.api.health import health_router
+from orchestrator.api.internal import internal_router
+from orchestrator.api.jobs import jobs_router
+from orchestrator.api.problems import PROBLEMS, install
+from orchestrator.api.uploads import uploads_router
+from orchestrator.apply import Applier, Deployment
+from orchestrator.clock import Clock, SteadyClock
+from orchestrator.fleet.agents import Agents
+from orchestrator.fleet.inventory import Inventory
+from orchestrator.fleet.local import local_provider
+from orchestrator.fleet.market import Market
+from orchestrator.jobs.dispatch import Dispatcher
+from orchestrator.jobs.submit import Submitter
+from orchestrator.keys import create_key, read_secret
+from orchestrator.loops import Loops
+from orchestrator.observe import Observer
+from orchestrator.parts import Parts
+from orchestrator.policy import PolicyBook
+from orchestrator.reconcile import Reconciler
+from orchestrator.retention import Retention
+from orchestrator.settings import Settings, SettingsError
+from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.routes import files_router
+from orchestrator.store.protocol import Store
+from orchestrator.store.sqlite import open_sqlite
+from orchestrator.webhooks import Webhooks
+from provider_clients.base import Provider
+from scaling.states import WorkerState
+
+STOP_S_MAX = 20.0
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Address:
+    """Where we are reached. The port may be known only once the socket is bound."""
+
+    settings: Settings
+    port: int = 0
+
+    def origin(self) -> str:
+        if self.settings.public_url:
+            return self.settings.public_url.rstrip("/")
+        scheme = "https" if self.settings.tls_cert else "http"
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104
+        return f"{scheme}://{host}:{self.port or self.settings.port}"
+
+
+@dataclass(slots=True)
+class Orchestrator:
+    """All parts of one process. `start` and `stop` may come in any order, and more than once."""
+
+    parts: Parts
+    webhooks: Webhooks
+    retention: Retention
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def start(self) -> None:
+        parts = self.parts
+        await parts.policy.load()
+        await parts.market.refresh()
+        loops = parts.loops
+        loops.add("reconcile", parts.reconciler.step, parts.settings.reconcile_period_s)
+        loops.add("market", parts.market.refresh, parts.settings.health_period_s)
+        loops.add("inventory", parts.inventory.sweep, parts.settings.health_period_s)
+        loops.add("webhooks", self._deliver, 1.0)
+        loops.add("retention", self.retention.sweep, 3600.0)
+        loops.start()
+        loops.nudge("inventory")
+        loops.nudge("reconcile")
+
+    async def _deliver(self) -> None:
+        await self.webhooks.deliver_due()
+
+    async def stop(self) -> None:
+        """Ends claims, then the loops, then the workers that make no sense without us."""
+        parts = self.parts
+        if parts.dispatcher.closed:
+            return
+        parts.dispatcher.close()
+        parts.agents.feed.close()
+        await parts.loops.stop()
+        await self._stop_own_workers()
+        await parts.applier.aclose()
+        await self.webhooks.aclose()
+        for provider in parts.applier.providers.values():
+            await provider.aclose()
+
+    async def _stop_own_workers(self) -> None:
+        own = [name for name, provider in self.parts.applier.providers.items() if provider.stops_with_us]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S_MAX):
+                while left := [one for one in await self._live() if one.provider in own]:
+                    for worker in left:
+                        await self.parts.applier.retire(worker, "the orchestrator shuts down")
+                    await asyncio.sleep(0.1)
+
+    async def _live(self) -> list[Any]:
+        workers = await self.parts.store.list_workers(include_gone=False, limit=10_000)
+        return [one for one in workers if one.state is not WorkerState.GONE]
+
+
+async def build(settings: Settings, address: Address, store: Store, clock: Clock) -> Orchestrator:
+    """Makes the parts and ties them together. Nothing runs yet."""
+    secret = read_secret(settings.data / "deployment.key")
+    storage = LocalStorage(settings.data / "storage", address.origin, secret, clock)
+    dispatcher = Dispatcher(store, clock, lambda claimed: agents.feed.publish(claimed.job.id))
+    agents = Agents(store, clock, settings, storage, dispatcher)
+    providers: dict[str, Provider] = {}
+    if "local" in settings.providers:
+        providers["local"] = await local_provider(settings)
+    market = Market(providers, clock)
+    deployment = Deployment(await _deployment_id(store, clock), secret, address.origin)
+    applier = Applier(store, clock, providers, market, dispatcher, deployment)
+    policy = PolicyBook(store, clock, settings)
+    reconciler = Reconciler(Observer(store, clock, market, dispatcher), applier, agents, lambda: policy.current)
+    submitter = Submitter(store, clock, settings, dispatcher)
+    loops = Loops()
+    submitter.origin = agents.origin = address.origin
+    submitter.blocked = reconciler.blocked
+    submitter.on_submit = agents.on_change = applier.on_change = lambda: loops.nudge("reconcile")
+    parts = Parts(
+        settings=settings,
+        clock=clock,
+        store=store,
+        storage=storage,
+        dispatcher=dispatcher,
+        submitter=submitter,
+        agents=agents,
+        market=market,
+        applier=applier,
+        inventory=Inventory(applier),
+        reconciler=reconciler,
+        policy=policy,
+        loops=loops,
+    )
+    retention = Retention(store, storage, agents.logs, clock, settings.retention_s)
+    return Orchestrator(parts, _webhooks(parts), retention)
+
+
+def _webhooks(parts: Parts) -> Webhooks:
+    return Webhooks(
+        parts.store,
+        parts.clock,
+        result_url=parts.storage,
+        allow_hosts=parts.settings.allow_private_hosts,
+    )
+
+
+async def _deployment_id(store: Store, clock: Clock) -> str:
+    """Short and stable: it begins the tag of every instance of ours."""
+    known = await store.read_setting("deployment_id")
+    if known is None:
+        known = f"gpl{secrets.token_hex(4)}"
+        await store.write_setting("deployment_id", known, who="start", now=clock.now())
+    return str(known)
+
+
+def create_app(orchestrator: Orchestrator) -> FastAPI:
+    """The HTTP side; its lifespan starts and stops the rest."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await orchestrator.start()
+        yield
+        await orchestrator.stop()
+
+    app = FastAPI(
+        title="gpulease",
+        version=__version__,
+        description="Leases GPUs, runs media jobs on them, and lets them go.",
+        lifespan=lifespan,
+        responses=PROBLEMS,
+    )
+    install(app)
+    parts = orchestrator.parts
+    for router in (jobs_router, events_router, uploads_router, fleet_router, internal_router, health_router):
+        app.include_router(router(parts))
+    app.include_router(files_router(parts.storage))
+    return app
+
+
+class _Server(uvicorn.Server):
+    """A server that first ends what clients and workers wait for, and then itself."""
+
+    def __init__(self, config: uvicorn.Config, orchestrator: Orchestrator) -> None:
+        super().__init__(config)
+        self._orchestrator = orchestrator
+        self._ending: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._ending is not None:
+            super().handle_exit(sig, frame)
+            return
+        log.info("shutting_down", signal=signal.Signals(sig).name)
+        self._ending = asyncio.get_running_loop().create_task(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self._orchestrator.stop()
+        finally:
+            self.should_exit = True
+
+
+async def serve(settings: Settings) -> int:
+    """Runs until a signal. Returns the exit status."""
+    store = await open_sqlite(settings.data / "gpulease.db")
+    try:
+        clock = SteadyClock()
+        await _admit(settings, store, clock)
+        sock = _bind(settings)
+        address = Address(settings, sock.getsockname()[1])
+        orchestrator = await build(settings, address, store, clock)
+        config = uvicorn.Config(
+            create_app(orchestrator),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+        )
+        log.info("listening", url=address.origin(), data=str(settings.data))
+        await _Server(config, orchestrator).serve(sockets=[sock])
+    finally:
+        await store.aclose()
+    return 0
+
+
+async def _admit(settings: Settings, store: Store, clock: Clock) -> None:
+    """Without a key we bind to the loopback only."""
+    if settings.admin_key:
+        secret = settings.admin_key.get_secret_value()
+        await create_key(store, name="GPULEASE_ADMIN_KEY", role="admin", now=clock.now(), secret=secret)
+    if not settings.loopback and not await store.list_keys():
+        raise SettingsError(
+            f"host {settings.host}: without a key the server binds to 127.0.0.1 only. Make the first key with\n"
+            f"  gpulease keys create --role admin --data {settings.data}\nor set GPULEASE_ADMIN_KEY."
+        )
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((settings.host, settings.port))
+    except OSError as error:
+        sock.close()
+        raise SettingsError(
+            f"{settings.host}:{settings.port} cannot be bound ({error.strerror}). Choose another with --port."
+        ) from error
+    return sock
+
+
+def run(settings: Settings) -> int:
+    """The whole program: prepares the data directory and the log, and serves.
+
+    Raises:
+        SettingsError: the configuration cannot work; nothing was started.
+    """
+    _prepare(settings.data)
+    _log_to_stderr(settings.log_level)
+    return asyncio.run(serve(settings))
+
+
+def _prepare(data: Path) -> None:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(f"data {data}: {error.strerror}. Choose another with --data.") from error
+
+
+def _log_to_stderr(level: str) -> None:
+    colored = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if colored else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,61 @@
+"""The `local` provider, from the settings: what its workers can run is asked of a worker program itself."""
+
+import asyncio
+import json
+import os
+import sys
+
+import structlog
+
+from orchestrator.settings import Settings
+from provider_clients.local import LocalProvider
+from scaling.snapshot import Capability
+
+PROBE_S_MAX = 60.0
+log = structlog.get_logger()
+
+
+async def local_provider(settings: Settings) -> LocalProvider:
+    environment = _environment(settings)
+    return LocalProvider(
+        instances_dir=settings.data.resolve() / "instances",
+        usd_per_hour=settings.local_usd_per_hour,
+        workers_max=settings.local_workers_max,
+        capabilities=await _probe(environment),
+        environment=environment,
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What a worker on this machine must know beside who it is. Our URLs are exempt from its guard by origin."""
+    given = {"GPULEASE_ALLOW_PRIVATE_HOSTS": ",".join(settings.allow_private_hosts)}
+    if settings.commands:
+        given["GPULEASE_COMMANDS"] = str(settings.commands.resolve())
+    if models := os.environ.get("GPULEASE_WHISPER_MODELS"):
+        given["GPULEASE_WHISPER_MODELS"] = models
+    return given
+
+
+async def _probe(environment: dict[str, str]) -> tuple[Capability, ...]:
+    """Asks `python -m worker_image --probe`, in a process of its own, what runs here."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "worker_image",
+        "--probe",
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PROBE_S_MAX):
+            output, _ = await process.communicate()
+        found = json.loads(output)
+    except (TimeoutError, ValueError):
+        log.exception("local_probe_failed", exit_status=process.returncode)
+        return ()
+    for backend, reason in found["reasons"].items():
+        log.info("backend_not_available", backend=backend, reason=reason)
+    return tuple(
+        Capability(one["engine"], one["backend"], tuple(one["models"]), tuple(one["features"]))
+        for one in found["offers"]
+    )

@@ -1,0 +1,50 @@
+"""What is for sale: offers as the providers last gave them, less what cools down after a refusal."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from orchestrator.clock import Clock
+from provider_clients.base import Provider
+from provider_clients.errors import BadCredentials, ProviderError
+from scaling.snapshot import Offer
+
+COOL_DOWN_S = 180.0
+log = structlog.get_logger()
+
+
+class Market:
+    """A provider that fails to answer keeps its last offers; one with bad credentials has none."""
+
+    def __init__(self, providers: dict[str, Provider], clock: Clock) -> None:
+        self._providers = providers
+        self._clock = clock
+        self._offers: dict[str, tuple[Offer, ...]] = {}
+        self._cooled_until: dict[tuple[str, str], float] = {}
+        self.faults: dict[str, str] = {}
+
+    async def refresh(self) -> None:
+        await asyncio.gather(*(self._ask(provider) for provider in self._providers.values()))
+
+    async def _ask(self, provider: Provider) -> None:
+        try:
+            self._offers[provider.name] = await provider.offers()
+            self.faults.pop(provider.name, None)
+        except ProviderError as error:
+            self.faults[provider.name] = str(error)
+            log.warning("offers_failed", provider=provider.name, error=str(error))
+            if isinstance(error, BadCredentials):
+                self._offers[provider.name] = ()
+
+    def cool(self, provider: str, gpu_class: str, seconds: float = COOL_DOWN_S) -> None:
+        """Leaves an offer alone for a while: it had no capacity, or asked us to wait."""
+        self._cooled_until[provider, gpu_class] = self._clock.now() + seconds
+
+    def offers(self) -> tuple[Offer, ...]:
+        now = self._clock.now()
+        return tuple(
+            replace(offer, cooled_s=max(0.0, self._cooled_until.get((offer.provider, offer.gpu_class), 0.0) - now))
+            for name in sorted(self._offers)
+            for offer in self._offers[name]
+        )

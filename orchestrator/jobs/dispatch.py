@@ -1,0 +1,105 @@
+"""Parked claims: an idle worker's long poll is answered the moment a fitting job is there."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gpulease.contract.agent import ClaimRequest
+from orchestrator.clock import Clock
+from orchestrator.store.protocol import Store
+from orchestrator.store.rows import Claimed, Worker
+from scaling.place import best_worker
+from scaling.snapshot import Need, WorkerView
+
+
+@dataclass(slots=True)
+class Parked:
+    view: WorkerView
+    since: float
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    released: bool = False
+
+
+class Dispatcher:
+    """Claims look before they wait, and are parked before they look, so that no job slips between."""
+
+    def __init__(self, store: Store, clock: Clock, on_claim: Callable[[Claimed], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_claim = on_claim
+        self._parked: dict[str, Parked] = {}
+        self.closed = False
+
+    def parked(self) -> frozenset[str]:
+        return frozenset(self._parked)
+
+    async def claim(self, worker: Worker, asked: ClaimRequest) -> Claimed | None:
+        """Waits up to `asked.wait_s` seconds for a job that this worker can run."""
+        deadline = self._clock.now() + asked.wait_s
+        while not self.closed:
+            spot = Parked(view_of(worker, asked.resident), self._clock.now())
+            self._parked[worker.id] = spot
+            try:
+                claimed = await self._store.claim_job(
+                    worker.id, asked.incarnation, asked.nonce, resident=asked.resident, now=self._clock.now()
+                )
+                if claimed is not None:
+                    self._on_claim(claimed)
+                    return claimed
+                if not await _woken(spot.wake, deadline - self._clock.now()) or spot.released:
+                    return None
+            finally:
+                if self._parked.get(worker.id) is spot:
+                    del self._parked[worker.id]
+        return None
+
+    def offer(self, need: Need, count: int = 1) -> None:
+        """Wakes as many parked workers as can take these jobs, the best first."""
+        for _ in range(min(count, len(self._parked))):
+            free = [spot.view for spot in self._parked.values() if not spot.wake.is_set()]
+            chosen = best_worker(need, free)
+            if chosen is None:
+                return
+            self._parked[chosen].wake.set()
+
+    def release(self, worker_id: str) -> None:
+        """Ends a parked claim, so that its worker hears at once that it should drain or stop."""
+        if spot := self._parked.get(worker_id):
+            spot.released = True
+            spot.wake.set()
+
+    def look_again(self) -> None:
+        """Wakes everybody: jobs came back to the queue, which is rare."""
+        for spot in self._parked.values():
+            spot.wake.set()
+
+    def close(self) -> None:
+        self.closed = True
+        self.look_again()
+
+
+def view_of(worker: Worker, resident: tuple[str, ...]) -> WorkerView:
+    """What choosing among parked workers needs. The latest to have worked comes first, so idle is what is left."""
+    last = worker.last_finish_at or worker.ready_at or 0.0
+    return WorkerView(
+        id=worker.id,
+        provider=worker.provider,
+        state=worker.state,
+        gpu_class=worker.gpu_class,
+        vram_gb=worker.vram_gb,
+        usd_per_hour=worker.usd_per_hour,
+        capacity=worker.capacity,
+        capabilities=worker.capabilities,
+        resident=resident,
+        idle_s=-last,
+    )
+
+
+async def _woken(event: asyncio.Event, timeout_s: float) -> bool:
+    if timeout_s <= 0:
+        return False
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""What a worker may fetch for a job: the client's URLs as they are, uploads as signed URLs of ours."""
+
+from gpulease.contract.agent import Assignment
+from gpulease.contract.engines import CATALOGUE
+from orchestrator.jobs.submit import UPLOAD_SCHEME
+from orchestrator.storage.protocol import Storage
+from orchestrator.store.protocol import Store
+from orchestrator.store.rows import Claimed, Job
+
+
+class Inputs:
+    def __init__(self, store: Store, storage: Storage) -> None:
+        self._store = store
+        self._storage = storage
+
+    async def urls(self, job: Job) -> dict[str, str]:
+        """URLs by input field, good for as long as the job may run."""
+        found = {}
+        for field in CATALOGUE[job.need.engine].url_fields:
+            if url := job.input.get(field):
+                found[field] = await self._resolve(url, expires_s=job.complete_by - job.created_at + 3600)
+        return found
+
+    async def _resolve(self, url: str, expires_s: float) -> str:
+        if not url.startswith(UPLOAD_SCHEME):
+            return url
+        upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
+        return await self._storage.presign_get(upload.key, expires_s=expires_s) if upload else url
+
+    async def assignment(self, claimed: Claimed, now: float) -> Assignment:
+        job, attempt = claimed.job, claimed.attempt
+        left_s = min(attempt.started_at + job.max_time_s, job.complete_by) - now
+        return Assignment(
+            attempt=attempt.id,
+            number=attempt.number,
+            job_id=job.id,
+            engine=job.need.engine,
+            model=job.need.model,
+            input=job.input,
+            inputs=await self.urls(job),
+            time_left_s=max(0.0, left_s),
+            stalled_after_s=CATALOGUE[job.need.engine].stalled_after_s,
+        )

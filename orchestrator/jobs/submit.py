@@ -1,0 +1,210 @@
+"""A request becomes a job: checked whole, then stored, then offered to whoever idles."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from gpulease.contract.base import Wire
+from gpulease.contract.engines import CATALOGUE, EngineSpec
+from gpulease.contract.jobs import JobRequest
+from gpulease.contract.problems import FieldFault, ProblemError, invalid
+from gpulease.guard import ForbiddenAddress, check_url
+from orchestrator.clock import Clock
+from orchestrator.jobs.dispatch import Dispatcher
+from orchestrator.settings import Settings
+from orchestrator.store.protocol import Store
+from orchestrator.store.rows import NewJob, Submitted
+from scaling.snapshot import Need
+
+UPLOAD_SCHEME = "upload://"
+Model = TypeVar("Model", bound=Wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks, and the idempotency key that came with it."""
+
+    owner: str = ""
+    key: str | None = None
+
+
+class Submitter:
+    def __init__(self, store: Store, clock: Clock, settings: Settings, dispatcher: Dispatcher) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self.origin: Callable[[], str] = lambda: ""
+        self.blocked: Callable[[Need], str | None] = lambda _need: None
+        self.on_submit: Callable[[], None] = lambda: None
+
+    async def submit(self, request: JobRequest, asked: Asked) -> Submitted:
+        """Queues one job.
+
+        Raises:
+            ProblemError: 422 naming the fields, 409 for a key that stands for another request, or 503 under
+                `strict` when nothing configured could run it.
+        """
+        job = await self.prepare(request, asked)
+        (submitted,) = await self._store.submit_jobs([job])
+        if submitted.conflict:
+            raise conflict(asked.key)
+        self._announce([submitted])
+        return submitted
+
+    async def submit_all(self, jobs: list[NewJob]) -> list[Submitted]:
+        submitted = await self._store.submit_jobs(jobs)
+        self._announce(submitted)
+        return submitted
+
+    async def retry(self, job_id: str, asked: Asked) -> Submitted:
+        """Submits the same request as a new job that names the old one.
+
+        Raises:
+            ProblemError: 404, or 409 while the job has not ended.
+        """
+        old = await self._store.get_job(job_id)
+        if old is None:
+            raise not_found(job_id)
+        if old.finished_at is None:
+            raise ProblemError(409, "The job has not ended", "Cancel it first, or wait.", type="/problems/not-ended")
+        now = self._clock.now()
+        job = NewJob(
+            id=str(uuid4()),
+            need=replace(old.need, avoid=()),
+            input=old.input,
+            created_at=now,
+            complete_by=now + (old.complete_by - old.created_at),
+            max_time_s=old.max_time_s,
+            retries=old.retries,
+            start_by=None if old.start_by is None else now + (old.start_by - old.created_at),
+            notify_url=old.notify_url,
+            metadata=old.metadata,
+            idempotency_key=asked.key,
+            request_hash=f"retry:{job_id}",
+            retry_of=old.id,
+        )
+        (submitted,) = await self._store.submit_jobs([job])
+        if submitted.conflict:
+            raise conflict(asked.key)
+        self._announce([submitted])
+        return submitted
+
+    async def prepare(self, request: JobRequest, asked: Asked) -> NewJob:
+        """Checks a request whole, and changes nothing."""
+        spec = CATALOGUE.get(request.engine)
+        if spec is None:
+            known = ", ".join(CATALOGUE)
+            raise invalid([FieldFault(field="engine", message=f"there is no engine {request.engine!r}; use one of: {known}")])
+        checked = parse(spec.input_model, request.input, "input.")
+        await self._check_urls(spec, checked, request.notify_url)
+        need = _need(spec, checked, request, asked.owner)
+        if request.strict and (reason := self.blocked(need)):
+            raise ProblemError(503, "Nothing can run this job now", reason, type="/problems/blocked")
+        return self._new_job(request, checked, need, asked.key)
+
+    def _new_job(self, request: JobRequest, checked: Wire, need: Need, key: str | None) -> NewJob:
+        now = self._clock.now()
+        cap = self._settings.max_render_time
+        return NewJob(
+            id=str(uuid4()),
+            need=need,
+            input=checked.model_dump(mode="json", exclude_unset=True),
+            created_at=now,
+            complete_by=now + request.complete_in,
+            max_time_s=min(request.max_time, cap) if cap else request.max_time,
+            retries=request.retries,
+            start_by=None if request.start_within is None else now + request.start_within,
+            notify_url=request.notify_url,
+            metadata=request.metadata,
+            idempotency_key=key,
+            request_hash=_hash(request) if key else "",
+        )
+
+    async def _check_urls(self, spec: EngineSpec, checked: Wire, notify_url: str | None) -> None:
+        named = {f"input.{name}": getattr(checked, name) for name in spec.url_fields}
+        faults = []
+        for field, url in {**named, "notify_url": notify_url}.items():
+            if url and (message := await self._url_fault(field, url)):
+                faults.append(FieldFault(field=field, message=message))
+        if faults:
+            raise invalid(faults)
+
+    async def _url_fault(self, field: str, url: str) -> str | None:
+        if url.startswith(UPLOAD_SCHEME):
+            if field == "notify_url":
+                return "a webhook needs an http:// or https:// URL"
+            upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
+            return None if upload else "there is no such upload, or it has expired; send the file again"
+        try:
+            await check_url(url, allow_hosts=self._settings.allow_private_hosts, allow_origins=(self.origin(),))
+        except (ForbiddenAddress, ValueError) as error:
+            return str(error)
+        return None
+
+    def _announce(self, submitted: list[Submitted]) -> None:
+        counts: dict[Need, int] = {}
+        for one in submitted:
+            if one.created:
+                counts[one.job.need] = counts.get(one.job.need, 0) + 1
+        for need, count in counts.items():
+            self._dispatcher.offer(need, count)
+        if counts:
+            self.on_submit()
+
+
+def conflict(key: str | None) -> ProblemError:
+    return ProblemError(
+        409,
+        "This idempotency key stands for another request",
+        f"The key {key!r} came with a different body before; send a new key with a new request.",
+        type="/problems/idempotency-conflict",
+    )
+
+
+def not_found(job_id: str) -> ProblemError:
+    return ProblemError(404, "There is no such job", f"No job has the id {job_id!r}.", type="/problems/not-found")
+
+
+def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str) -> Need:
+    wanted = request.requirements
+    return Need(
+        engine=spec.name,
+        model=spec.model_of(checked),
+        features=spec.features_of(checked),
+        queue=request.queue,
+        priority=request.priority,
+        low_priority=request.low_priority,
+        gpu_class=wanted.gpu_class,
+        min_vram_gb=wanted.min_vram_gb or 0.0,
+        providers=wanted.providers,
+        usd_per_hour_max=wanted.usd_max,
+        owner=owner,
+    )
+
+
+def parse(model: type[Model], body: Mapping[str, Any], prefix: str = "") -> Model:
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise invalid(faults_of(error, prefix)) from error
+
+
+def faults_of(error: ValidationError, prefix: str = "") -> list[FieldFault]:
+    """What pydantic found, by field, in words."""
+    return [
+        FieldFault(
+            field=(prefix + ".".join(str(part) for part in fault["loc"])).rstrip(".") or "body",
+            message=fault["msg"].removeprefix("Value error, "),
+        )
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _hash(request: JobRequest) -> str:
+    return hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()

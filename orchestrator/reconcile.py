@@ -1,0 +1,102 @@
+"""The loop: observe, decide, check, apply. Its retry is its next turn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gpulease.contract.engines import CATALOGUE
+from orchestrator.apply import Applier
+from orchestrator.fleet.agents import Agents
+from orchestrator.observe import Observer
+from orchestrator.store.rows import Attempt, Fleet, Job
+from scaling.check import check
+from scaling.decide import decide
+from scaling.place import runnable
+from scaling.plan import Plan
+from scaling.policy import Policy
+from scaling.snapshot import Need, Snapshot
+from scaling.states import AttemptState
+
+UNHELD_S_MAX = 30.0
+"""How long an attempt may be missing from its worker's list: a claim's reply may still be on its way."""
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    at: float
+    snapshot: Snapshot
+    plan: Plan
+
+
+class Reconciler:
+    def __init__(
+        self, observer: Observer, applier: Applier, agents: Agents, policy: Callable[[], Policy]
+    ) -> None:
+        self._observer = observer
+        self._applier = applier
+        self._agents = agents
+        self._policy = policy
+        self._store = applier.store
+        self._clock = applier.clock
+        self.last: PlanRecord | None = None
+
+    async def step(self) -> None:
+        await self._end_overdue()
+        snapshot, fleet = await self._observer.observe()
+        await self._lose_stale(fleet)
+        policy = self._policy()
+        plan = decide(snapshot, policy)
+        check(snapshot, policy, plan)
+        self.last = PlanRecord(self._clock.now(), snapshot, plan)
+        await self._applier.apply(plan)
+
+    async def _end_overdue(self) -> None:
+        for job in await self._store.end_overdue_jobs(now=self._clock.now()):
+            log.info("job_overdue", job=job.id, state=job.state.value)
+            self._agents.feed.publish(job.id)
+
+    async def _lose_stale(self, fleet: Fleet) -> None:
+        """Attempts that stalled, or that their worker does not know of, go to other machines."""
+        for attempt, job in fleet.attempts:
+            if reason := self._lost(attempt, job):
+                lost = await self._store.lose_attempt(attempt.id, reason=reason, now=self._clock.now())
+                if lost is not None:
+                    log.warning("attempt_lost", job=job.id, attempt=attempt.id, reason=reason)
+                    self._agents.feed.publish(job.id)
+                    self._applier.dispatcher.look_again()
+
+    def _lost(self, attempt: Attempt, job: Job) -> str | None:
+        now = self._clock.now()
+        held = self._agents.held.get(attempt.worker_id)
+        if (
+            held is not None
+            and attempt.id not in held.attempts
+            and held.at - attempt.started_at > UNHELD_S_MAX
+            and attempt.state is AttemptState.RUNNING
+        ):
+            return "its worker does not hold it"
+        stalled_s = CATALOGUE[job.need.engine].stalled_after_s
+        heard = max(attempt.reported_at, self._observer.born)
+        if attempt.slot_freed_at is None and now - heard > stalled_s:
+            return f"no progress for {stalled_s:.0f} s"
+        return None
+
+    def blocked(self, need: Need) -> str | None:
+        """Why nothing covers this need, by the last plan; None where something does, or no plan is made yet."""
+        if self.last is None:
+            return None
+        for block in self.last.plan.blocked:
+            if block.need == need:
+                return block.reason
+        return self._unserved(need, self.last.snapshot)
+
+    @staticmethod
+    def _unserved(need: Need, snapshot: Snapshot) -> str | None:
+        """For a need that no plan has seen yet, as `strict` asks about."""
+        if any(runnable(need, one, one.id) for one in snapshot.workers):
+            return None
+        if any(runnable(need, one) for one in snapshot.offers):
+            return None
+        return f"No configured provider or worker runs engine {need.engine!r} with what this job asks for."

@@ -1,0 +1,126 @@
+"""The orchestrator's settings: the only reader of its environment."""
+
+import os
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "GPULEASE_"
+OTHER_PROGRAMS = (
+    "GPULEASE_URL",
+    "GPULEASE_API_KEY",
+    "GPULEASE_ORCHESTRATOR_URL",
+    "GPULEASE_SCRATCH",
+    "GPULEASE_INSTANCE",
+    "GPULEASE_WHISPER_MODELS",
+)
+"""Names that the client and the worker read; `GPULEASE_WORKER_*` is theirs too."""
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; the message lists every fault."""
+
+
+class Settings(BaseSettings):
+    """One instance a process, frozen. Times are in seconds, money is in USD."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    data: Path = Path("gpulease-data")
+    public_url: str | None = Field(default=None, description="What workers and clients see; else host and port.")
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    admin_key: SecretStr | None = Field(default=None, description="An explicit first admin key.")
+    storage: Literal["local"] = "local"
+    providers: Names = ("local",)
+    allow_private_hosts: Names = Field(default=(), description="Hosts exempt from the address guard, as written.")
+    commands: Path | None = Field(default=None, description="The programs of the `command` engine, a JSON file.")
+
+    local_usd_per_hour: float = Field(default=0.0, ge=0)
+    local_workers_max: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, le=1000)
+
+    policy_name: str = "whatif"
+    policy_idle_s: float = Field(
+        default=300.0, ge=0, validation_alias=AliasChoices("GPULEASE_POLICY_IDLE_S", "GPU_IDLE_TIMEOUT")
+    )
+    policy_launch_delay_s_min: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=AliasChoices("GPULEASE_POLICY_LAUNCH_DELAY_S_MIN", "PRE_LAUNCH_TIMEOUT"),
+    )
+    policy_launch_delay_s_max: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=AliasChoices("GPULEASE_POLICY_LAUNCH_DELAY_S_MAX", "PRE_LAUNCH_TIMEOUT_MAX"),
+    )
+    policy_workers_max: int | None = Field(default=10, ge=0)
+    policy_usd_per_hour_max: float | None = Field(default=None, ge=0)
+    policy_usd_per_day_max: float | None = Field(default=None, ge=0)
+    max_render_time: float | None = Field(
+        default=None, gt=0, validation_alias="MAX_RENDER_TIME", description="Caps max_time, if set."
+    )
+
+    reconcile_period_s: float = Field(default=5.0, gt=0)
+    health_period_s: float = Field(default=15.0, gt=0)
+    heartbeat_s: float = Field(default=5.0, gt=0)
+    claim_wait_s: float = Field(default=20.0, gt=0, le=60)
+    orphan_after_s: float = Field(default=120.0, gt=0)
+    retention_s: float = Field(default=7 * 86400.0, gt=0, description="Finished jobs and their files.")
+    url_expires_s: float = Field(default=7 * 86400.0, gt=0, le=7 * 86400)
+    upload_bytes_max: int = Field(default=2 * 1024**3, gt=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def load(**given: Any) -> Settings:
+    """Settings from arguments, the environment and `.env`, in that order.
+
+    Raises:
+        SettingsError: with every fault, one a line.
+    """
+    faults = [f"{name}: there is no such setting" for name in unknown_names(os.environ)]
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults += [f"{_where(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsError("\n".join(faults)) from error
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        faults.append("tls_cert and tls_key: give both, or neither")
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def unknown_names(environment: Mapping[str, str]) -> Iterable[str]:
+    """Names with our prefix that no program of ours reads: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_PROGRAMS)
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and not name.startswith("GPULEASE_WORKER_") and name not in known:
+            yield name
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)

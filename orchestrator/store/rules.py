@@ -1,0 +1,133 @@
+"""What every store must agree on, as pure functions: retries, limits, progress, and who may claim."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gpulease.contract.jobs import Fault, Phase, Result
+from orchestrator.store.rows import Attempt, Job, NewJob, Progress, Worker
+from scaling.place import Candidate
+from scaling.snapshot import Need
+from scaling.states import JobState, WorkerState
+
+AVOID_MAX = 8
+"""A need remembers so many of the workers that failed it; the oldest is forgiven first."""
+SERVICE_TIMES_MAX = 50
+BOOT_TIMES_MAX = 20
+BATCH_MAX = 1_000
+"""How many jobs one verb ends or removes at once."""
+
+SERVING = (WorkerState.READY, WorkerState.DRAINING)
+PHASES = tuple(Phase)
+
+
+def new_job(asked: NewJob) -> Job:
+    return Job(
+        id=asked.id,
+        need=asked.need,
+        input=asked.input,
+        state=JobState.QUEUED,
+        created_at=asked.created_at,
+        complete_by=asked.complete_by,
+        max_time_s=asked.max_time_s,
+        retries=asked.retries,
+        start_by=asked.start_by,
+        notify_url=asked.notify_url,
+        metadata=asked.metadata,
+        retry_of=asked.retry_of,
+    )
+
+
+def must_start_by(job: Job | NewJob) -> float:
+    """Once a job was attempted, `start_by` has been met and counts no more."""
+    attempts = job.attempts if isinstance(job, Job) else 0
+    if job.start_by is None or attempts:
+        return job.complete_by
+    return min(job.start_by, job.complete_by)
+
+
+def candidate(need: Need, created_at: float, start_by: float, now: float) -> Candidate:
+    return Candidate(need=need, age_s=now - created_at, slack_s=start_by - now)
+
+
+def may_claim(worker: Worker) -> bool:
+    return worker.state is WorkerState.READY and not worker.paused
+
+
+def avoiding(need: Need, worker_id: str) -> Need:
+    others = tuple(one for one in need.avoid if one != worker_id)
+    return replace(need, avoid=(*others, worker_id)[-AVOID_MAX:])
+
+
+def absorb(attempt: Attempt, report: Progress, now: float) -> Attempt:
+    """The attempt after a report. One that came out of order proves life, and changes nothing else."""
+    alive = replace(attempt, reported_at=now)
+    behind = PHASES.index(report.phase) < PHASES.index(attempt.phase)
+    if behind or report.progress < attempt.progress:
+        return alive if behind else _enter(alive, replace(report, progress=attempt.progress), now)
+    return _enter(alive, report, now)
+
+
+def _enter(attempt: Attempt, report: Progress, now: float) -> Attempt:
+    frees = PHASES.index(report.phase) >= PHASES.index(Phase.UPLOADING) and attempt.slot_freed_at is None
+    return replace(
+        attempt,
+        phase=report.phase,
+        progress=report.progress,
+        message=report.message,
+        slot_freed_at=now if frees else attempt.slot_freed_at,
+    )
+
+
+def slot_s(attempt: Attempt, now: float) -> float:
+    """How long it held its slot, if it lets go now or did before. A clock set back gives 0."""
+    return max(0.0, (attempt.slot_freed_at or now) - attempt.started_at)
+
+
+def after_host_fault(job: Job, fault: Fault, earlier: Iterable[Attempt], now: float) -> JobState:
+    """Queued again, or failed: no retry is left, it is too late, or two hosts say that the image is broken.
+
+    `job.attempts` counts the one that just ended; `earlier` are those before it, on other workers.
+    """
+    same_image_fault = fault.code.startswith("image") and any(
+        one.fault is not None and one.fault.code == fault.code for one in earlier
+    )
+    again = job.attempts <= job.retries and now < job.complete_by and not same_image_fault
+    return JobState.QUEUED if again else JobState.FAILED
+
+
+def lost(reason: str) -> Fault:
+    return Fault(kind="host", code="lost", message=reason)
+
+
+def cancelled(reason: str) -> Fault:
+    return Fault(kind="job", code="cancelled", message=reason)
+
+
+def expired(job: Job, now: float) -> Fault:
+    limit = "complete_in" if now >= job.complete_by else "start_within"
+    return Fault(kind="job", code="expired", message=f"It waited in the queue past its limit {limit}.")
+
+
+def timed_out(job: Job, now: float) -> Fault:
+    limit = "complete_in" if now >= job.complete_by else "max_time"
+    return Fault(kind="job", code="timed_out", message=f"It ran past its limit {limit}.")
+
+
+def overdue(job: Job, attempt: Attempt, now: float) -> bool:
+    """Whether a running job is past a limit. `max_time_s` counts only while the slot is held."""
+    too_long = attempt.slot_freed_at is None and attempt.started_at + job.max_time_s <= now
+    return too_long or job.complete_by <= now
+
+
+def report_hash(result: Result | None, fault: Fault | None) -> str:
+    """Tells a repeated report from a different one.
+
+    Raises:
+        ValueError: a report has a result or a fault, never both nor neither.
+    """
+    if (result is None) == (fault is None):
+        raise ValueError("an attempt ends with either a result or a fault")
+    said = [one.model_dump(mode="json") if one else None for one in (result, fault)]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
