@@ -121,15 +121,14 @@ class Orchestrator:
         return [one for one in workers if one.state is not WorkerState.GONE]
 
 
-async def build(settings: Settings, address: Address, store: Store, clock: Clock) -> Orchestrator:
+async def build(
+    settings: Settings, address: Address, store: Store, clock: Clock, providers: dict[str, Provider]
+) -> Orchestrator:
     """Makes the parts and ties them together. Nothing runs yet."""
     secret = read_secret(settings.data / "deployment.key")
     storage = LocalStorage(settings.data / "storage", address.origin, secret, clock)
     dispatcher = Dispatcher(store, clock, lambda claimed: agents.feed.publish(claimed.job.id))
     agents = Agents(store, clock, settings, storage, dispatcher)
-    providers: dict[str, Provider] = {}
-    if "local" in settings.providers:
-        providers["local"] = await local_provider(settings)
     market = Market(providers, clock)
     deployment = Deployment(await _deployment_id(store, clock), secret, address.origin)
     applier = Applier(store, clock, providers, market, dispatcher, deployment)
@@ -150,7 +149,7 @@ async def build(settings: Settings, address: Address, store: Store, clock: Clock
         agents=agents,
         market=market,
         applier=applier,
-        inventory=Inventory(applier),
+        inventory=Inventory(applier, unlisted_s_max=0.9 * settings.health_period_s),
         reconciler=reconciler,
         policy=policy,
         loops=loops,
@@ -231,7 +230,10 @@ async def serve(settings: Settings) -> int:
         await _admit(settings, store, clock)
         sock = _bind(settings)
         address = Address(settings, sock.getsockname()[1])
-        orchestrator = await build(settings, address, store, clock)
+        providers: dict[str, Provider] = {}
+        if "local" in settings.providers:
+            providers["local"] = await local_provider(settings)
+        orchestrator = await build(settings, address, store, clock, providers)
         config = uvicorn.Config(
             create_app(orchestrator),
             log_config=None,

@@ -15,17 +15,20 @@ from provider_clients.errors import NotFound, ProviderError
 from scaling.states import WorkerState
 
 W = WorkerState
-UNLISTED_S_MAX = 10.0
-"""A new instance may take a moment to be listed; missing for longer than this is missing."""
 ORPHAN_GRACE_S = 60.0
 CREATE_GRACE_S = 60.0
 log = structlog.get_logger()
 
 
 class Inventory:
-    def __init__(self, applier: Applier, *, orphan_grace_s: float = ORPHAN_GRACE_S) -> None:
+    """`unlisted_s_max`: an instance that successive lists do not have for so long is gone."""
+
+    def __init__(
+        self, applier: Applier, *, unlisted_s_max: float, orphan_grace_s: float = ORPHAN_GRACE_S
+    ) -> None:
         self._applier = applier
         self._clock = applier.clock
+        self._unlisted_s_max = unlisted_s_max
         self._orphan_grace_s = orphan_grace_s
         self._missing_since: dict[str, float] = {}
         self._orphan_since: dict[str, float] = {}
@@ -70,7 +73,8 @@ class Inventory:
                 await self._applier.adopt(worker, instance, "found by its tag")
             return
         since = self._missing_since.setdefault(worker.id, self._clock.now())
-        grace_s = CREATE_GRACE_S if worker.state is W.CREATING and worker.instance_id is None else UNLISTED_S_MAX
+        unknown = worker.state is W.CREATING and worker.instance_id is None
+        grace_s = CREATE_GRACE_S if unknown else self._unlisted_s_max
         if self._clock.now() - since >= grace_s or (instance is not None and not instance.running):
             self._missing_since.pop(worker.id, None)
             await self._applier.stop(worker.id, "the provider does not list its instance any more", "inventory")
