@@ -72,6 +72,8 @@ class WorkerView:
     capabilities: tuple[Capability, ...] = ()
     resident: tuple[str, ...] = ()
     running: tuple[Running, ...] = ()
+    uploading: int = 0
+    """Attempts that have freed their slot and still hand in their result: stopping the worker would lose them."""
     state_age_s: float = 0.0
     buy_in_s: float = 0.0
     """For an intent: what is left of its launch delay."""
@@ -90,6 +92,11 @@ class WorkerView:
     @property
     def free_slots(self) -> int:
         return max(0, self.capacity - len(self.running))
+
+    @property
+    def busy(self) -> bool:
+        """Whether stopping it would lose an attempt."""
+        return bool(self.running) or self.uploading > 0
 
 
 @dataclass(frozen=True, slots=True)
