@@ -1,0 +1,89 @@
+"""How long things take: history shrunk to a prior, fall-backs where there is none, and what is left of a run."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from scaling.snapshot import Estimate, Estimates, Need
+
+PRIOR_WEIGHT = 3.0
+"""The prior counts as so many samples, so that one odd first job does not steer the fleet."""
+SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0)
+BOOT_PRIOR = Estimate(mean_s=60.0, p90_s=180.0)
+OVERRUN_SHARE = 0.1
+"""What has overrun its mean is taken to need a tenth of its age more: long runs have long tails."""
+
+
+def estimate(seconds: Sequence[float], prior: Estimate) -> Estimate:
+    """Mean and p90 of `seconds` (any order), shrunk to the prior by its weight."""
+    count = len(seconds)
+    if not count:
+        return prior
+    p90_s = sorted(seconds)[math.ceil(0.9 * count) - 1]
+    weight = count + PRIOR_WEIGHT
+    mean_s = (PRIOR_WEIGHT * prior.mean_s + math.fsum(seconds)) / weight
+    return Estimate(
+        mean_s=mean_s,
+        p90_s=max(mean_s, (PRIOR_WEIGHT * prior.p90_s + count * p90_s) / weight),
+        samples=count,
+    )
+
+
+def remaining_s(whole: Estimate, elapsed_s: float) -> float:
+    """What is likely left of something that began `elapsed_s` ago; never 0 while it goes on."""
+    return max(whole.mean_s - elapsed_s, OVERRUN_SHARE * elapsed_s)
+
+
+def service_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:
+    """The exact model on this class, else the engine on this class, else the engine anywhere, else the prior."""
+    exact = estimates.service.get((need.engine, need.model or "", gpu_class))
+    if exact is not None:
+        return exact
+    same_engine = [(key, one) for key, one in estimates.service.items() if key[0] == need.engine]
+    here = [one for key, one in same_engine if key[2] == gpu_class]
+    return _pooled(here) or _pooled([one for _, one in same_engine]) or SERVICE_PRIOR
+
+
+def boot_estimate(estimates: Estimates, provider: str, gpu_class: str) -> Estimate:
+    """This provider and class, else the provider's other classes, else the prior."""
+    exact = estimates.boot.get((provider, gpu_class))
+    if exact is not None:
+        return exact
+    return _pooled([one for key, one in estimates.boot.items() if key[0] == provider]) or BOOT_PRIOR
+
+
+def _pooled(parts: Sequence[Estimate]) -> Estimate | None:
+    """One estimate from several, each weighing what it was made from."""
+    if not parts:
+        return None
+    weights = [one.samples + PRIOR_WEIGHT for one in parts]
+    return Estimate(
+        mean_s=_mean((one.mean_s for one in parts), weights),
+        p90_s=_mean((one.p90_s for one in parts), weights),
+        samples=sum(one.samples for one in parts),
+    )
+
+
+def _mean(values: Iterable[float], weights: Sequence[float]) -> float:
+    """Exactly rounded sums, so that the order of a dictionary changes nothing."""
+    return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / math.fsum(weights)
+
+
+class Times:
+    """The estimates of one snapshot, each looked up once."""
+
+    def __init__(self, estimates: Estimates) -> None:
+        self._estimates = estimates
+        self._service: dict[tuple[str, str | None, str], Estimate] = {}
+        self._boot: dict[tuple[str, str], Estimate] = {}
+
+    def service(self, need: Need, gpu_class: str) -> Estimate:
+        key = (need.engine, need.model, gpu_class)
+        if key not in self._service:
+            self._service[key] = service_estimate(self._estimates, need, gpu_class)
+        return self._service[key]
+
+    def boot(self, provider: str, gpu_class: str) -> Estimate:
+        key = (provider, gpu_class)
+        if key not in self._boot:
+            self._boot[key] = boot_estimate(self._estimates, provider, gpu_class)
+        return self._boot[key]
