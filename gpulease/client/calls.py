@@ -1,0 +1,173 @@
+"""Every call of the API as a value: how it is asked, how its reply is read, whether it may be repeated."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from gpulease.client.errors import Garbled
+from gpulease.contract.jobs import (
+    BatchReply,
+    EventView,
+    JobPage,
+    JobRequest,
+    JobView,
+    Result,
+    Status,
+    UploadView,
+)
+
+Reply = TypeVar("Reply")
+JsonObject = dict[str, Any]
+JobId = UUID | str
+
+SUBMIT_TIMEOUT_S = 30.0
+UPLOAD_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Reply]):
+    """One request. It may be repeated when it reads only, or when its key makes repeating harmless."""
+
+    method: str
+    path: str
+    parse: Callable[[httpx.Response], Reply]
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 15.0
+
+    @property
+    def repeatable(self) -> bool:
+        return self.method in {"GET", "PUT"} or "Idempotency-Key" in self.headers
+
+
+def _reader(kind: type[Reply]) -> Callable[[httpx.Response], Reply]:
+    adapter = TypeAdapter(kind)
+
+    def parse(reply: httpx.Response) -> Reply:
+        try:
+            return adapter.validate_json(reply.content)
+        except ValidationError as error:
+            url = reply.request.url.copy_with(query=None)
+            raise Garbled(f"{url} did not answer as a gpulease server does") from error
+
+    return parse
+
+
+_job_view = _reader(JobView)
+_job_page = _reader(JobPage)
+_batch = _reader(BatchReply)
+_result = _reader(Result)
+_upload = _reader(UploadView)
+_object: Callable[[httpx.Response], JsonObject] = _reader(dict[str, Any])
+
+
+def _items(reply: httpx.Response) -> list[JsonObject]:
+    try:
+        return list(_object(reply)["items"])
+    except KeyError as error:
+        raise Garbled("the list came without items") from error
+
+
+_event_views = TypeAdapter(list[EventView])
+
+
+def _events(reply: httpx.Response) -> list[EventView]:
+    return _event_views.validate_python(_items(reply))
+
+
+def _text(reply: httpx.Response) -> str:
+    return reply.text
+
+
+def _part(name: JobId) -> str:
+    return quote(str(name), safe="")
+
+
+def submit(request: JobRequest, key: str | None = None) -> Call[JobView]:
+    body = request.model_dump(mode="json", exclude_defaults=True)
+    return Call("POST", "/v1/jobs", _job_view, body=body, headers=_key(key), timeout_s=SUBMIT_TIMEOUT_S)
+
+
+def submit_batch(requests: Sequence[JobRequest], key: str | None = None) -> Call[BatchReply]:
+    body = {"jobs": [request.model_dump(mode="json", exclude_defaults=True) for request in requests]}
+    return Call("POST", "/v1/jobs/batch", _batch, body=body, headers=_key(key), timeout_s=SUBMIT_TIMEOUT_S)
+
+
+def _key(given: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": given or str(uuid4())}
+
+
+def jobs(
+    status: Status | None = None, engine: str | None = None, limit: int = 100, cursor: str | None = None
+) -> Call[JobPage]:
+    given = {"status": status, "engine": engine, "limit": limit, "cursor": cursor}
+    params = {name: value for name, value in given.items() if value is not None}
+    return Call("GET", "/v1/jobs", _job_page, params=params)
+
+
+def job(job_id: JobId) -> Call[JobView]:
+    return Call("GET", f"/v1/jobs/{_part(job_id)}", _job_view)
+
+
+def events(job_id: JobId) -> Call[list[EventView]]:
+    return Call("GET", f"/v1/jobs/{_part(job_id)}/events", _events)
+
+
+def result(job_id: JobId) -> Call[Result]:
+    return Call("GET", f"/v1/jobs/{_part(job_id)}/result", _result)
+
+
+def logs(job_id: JobId, offset: int) -> Call[str]:
+    return Call("GET", f"/v1/jobs/{_part(job_id)}/logs", _text, params={"offset": offset})
+
+
+def cancel(job_id: JobId) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{_part(job_id)}/cancel", _job_view)
+
+
+def retry(job_id: JobId) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{_part(job_id)}/retry", _job_view)
+
+
+def upload() -> Call[UploadView]:
+    """Its body, a multipart field `file`, is given apart: it is streamed."""
+    return Call("POST", "/v1/uploads", _upload, timeout_s=UPLOAD_TIMEOUT_S)
+
+
+def engines() -> Call[list[JsonObject]]:
+    return Call("GET", "/v1/engines", _items)
+
+
+def workers() -> Call[list[JsonObject]]:
+    return Call("GET", "/v1/workers", _items)
+
+
+def order_worker(worker_id: str, verb: str) -> Call[JsonObject]:
+    """`verb` is drain, stop, pause or resume."""
+    return Call("POST", f"/v1/workers/{_part(worker_id)}/{verb}", _object)
+
+
+def plan() -> Call[JsonObject]:
+    return Call("GET", "/v1/plan", _object)
+
+
+def costs() -> Call[JsonObject]:
+    return Call("GET", "/v1/costs", _object)
+
+
+def policy() -> Call[JsonObject]:
+    return Call("GET", "/v1/policy", _object)
+
+
+def set_policy(policy_to_be: JsonObject) -> Call[JsonObject]:
+    return Call("PUT", "/v1/policy", _object, body=policy_to_be)
+
+
+def live() -> Call[None]:
+    return Call("GET", "/livez", lambda _: None, timeout_s=5.0)

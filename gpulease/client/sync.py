@@ -1,0 +1,219 @@
+"""The sync client."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from tenacity import Retrying
+
+from gpulease.client import calls
+from gpulease.client.calls import Call, JobId, JsonObject
+from gpulease.client.core import (
+    STREAM_SILENT_S_MAX,
+    Reconnects,
+    Server,
+    read,
+    request_for,
+    retrying,
+    timeouts,
+)
+from gpulease.client.errors import ClientError, error_for
+from gpulease.client.files import Landing, multipart, url_of
+from gpulease.client.stream import EventReader, JobProgress
+from gpulease.contract.jobs import (
+    TERMINAL,
+    BatchReply,
+    EventView,
+    JobRequest,
+    JobView,
+    OutputFile,
+    Result,
+    Status,
+    UploadView,
+)
+
+Reply = TypeVar("Reply")
+
+
+class Client:
+    """One server's API. Every call raises `ClientError`s only (see `gpulease.client.errors`).
+
+    Reads, and submits by their Idempotency-Key, are repeated a few times where that may help.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+        """`url` and `key` default to GPULEASE_URL and GPULEASE_API_KEY.
+
+        Raises:
+            ValueError: the URL is no URL of a server.
+        """
+        self.server = Server.find(url, key)
+        self._http = httpx.Client(**self.server.options())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> JobView:
+        """Queues a job; the same key again gives the same job. Without one, this call makes its own."""
+        return self._do(calls.submit(request, idempotency_key))
+
+    def submit_batch(
+        self, requests: Sequence[JobRequest], *, idempotency_key: str | None = None
+    ) -> BatchReply:
+        """Queues up to 1,000 jobs in one transaction; each item says what became of its job."""
+        return self._do(calls.submit_batch(requests, idempotency_key))
+
+    def job(self, job_id: JobId) -> JobView:
+        return self._do(calls.job(job_id))
+
+    def jobs(
+        self, *, status: Status | None = None, engine: str | None = None, page: int = 100
+    ) -> Iterator[JobView]:
+        """Newest first, fetched `page` at a time as they are taken."""
+        cursor: str | None = None
+        while True:
+            found = self._do(calls.jobs(status, engine, page, cursor))
+            yield from found.items
+            cursor = found.next_cursor
+            if cursor is None:
+                return
+
+    def events(self, job_id: JobId) -> list[EventView]:
+        """The moves until now."""
+        return self._do(calls.events(job_id))
+
+    def watch(self, job_id: JobId) -> Iterator[EventView | JobProgress]:
+        """Moves from the first on, and progress, live until the job has ended; reconnects where it left off."""
+        reader, reconnects = EventReader(), Reconnects()
+        while True:
+            try:
+                for event in self._stream(job_id, reader):
+                    reconnects.went_well()
+                    yield event
+                if self.job(job_id).status in TERMINAL:
+                    return
+                time.sleep(reconnects.ended_early())
+            except httpx.ReadTimeout:
+                continue
+            except httpx.TransportError as error:
+                time.sleep(reconnects.failed(self.server.unreachable(error)))
+            except ClientError as error:
+                time.sleep(reconnects.failed(error))
+
+    def wait(self, job_id: JobId) -> JobView:
+        """The job, once it has ended in whichever way."""
+        for _ in self.watch(job_id):
+            pass
+        return self.job(job_id)
+
+    def result(self, job_id: JobId) -> Result:
+        """The result, with signed URLs of its files.
+
+        Raises:
+            Conflict: the job has not ended yet.
+            Refused: the job has ended without one.
+        """
+        return self._do(calls.result(job_id))
+
+    def logs(self, job_id: JobId, *, offset: int = 0) -> str:
+        return self._do(calls.logs(job_id, offset))
+
+    def cancel(self, job_id: JobId) -> JobView:
+        return self._do(calls.cancel(job_id))
+
+    def retry(self, job_id: JobId) -> JobView:
+        """Queues a new job with the same input; it names this one in `retry_of`."""
+        return self._do(calls.retry(job_id))
+
+    def upload(self, path: Path) -> UploadView:
+        """Sends a file piece by piece; its `url` may stand in any `*_url` field of an input."""
+        with path.open("rb") as file:
+            return self._do(calls.upload(), files=multipart(path, file))
+
+    def download(self, file: OutputFile, to: Path) -> Path:
+        """Fetches an output to a path, or into a folder under its own name; returns where it is.
+
+        Raises:
+            Garbled: size or hash are wrong; nothing is left behind.
+        """
+        url = self._http.base_url.join(url_of(file))
+        try:
+            # A client of its own: the signed URL is enough, and our key is no business of a storage's.
+            with httpx.stream("GET", url, timeout=timeouts(30.0), follow_redirects=True) as reply:
+                if not reply.is_success:
+                    reply.read()
+                    raise error_for(reply)
+                with Landing(file, to) as landing:
+                    for chunk in reply.iter_bytes():
+                        landing.take(chunk)
+        except httpx.TransportError as error:
+            raise self.server.unreachable(error) from error
+        return landing.path
+
+    def engines(self) -> list[JsonObject]:
+        return self._do(calls.engines())
+
+    def workers(self) -> list[JsonObject]:
+        return self._do(calls.workers())
+
+    def drain(self, worker_id: str) -> JsonObject:
+        """Lets it finish what it runs, then lets it go."""
+        return self._do(calls.order_worker(worker_id, "drain"))
+
+    def stop(self, worker_id: str) -> JsonObject:
+        """Lets it go now; what it runs is queued again."""
+        return self._do(calls.order_worker(worker_id, "stop"))
+
+    def pause(self, worker_id: str) -> JsonObject:
+        return self._do(calls.order_worker(worker_id, "pause"))
+
+    def resume(self, worker_id: str) -> JsonObject:
+        return self._do(calls.order_worker(worker_id, "resume"))
+
+    def plan(self) -> JsonObject:
+        return self._do(calls.plan())
+
+    def costs(self) -> JsonObject:
+        return self._do(calls.costs())
+
+    def policy(self) -> JsonObject:
+        return self._do(calls.policy())
+
+    def set_policy(self, policy: JsonObject) -> JsonObject:
+        return self._do(calls.set_policy(policy))
+
+    def check(self) -> None:
+        """Returns if the server answers."""
+        self._do(calls.live())
+
+    def _do(self, call: Call[Reply], files: Any = None) -> Reply:
+        reply: Reply = Retrying(**retrying(call))(self._once, call, files)
+        return reply
+
+    def _once(self, call: Call[Reply], files: Any) -> Reply:
+        try:
+            reply = self._http.send(request_for(self._http, call, files))
+        except httpx.TransportError as error:
+            raise self.server.unreachable(error) from error
+        return read(call, reply)
+
+    def _stream(self, job_id: JobId, reader: EventReader) -> Iterator[EventView | JobProgress]:
+        reader.restart()
+        path, timeout = calls.events(job_id).path, timeouts(STREAM_SILENT_S_MAX)
+        with self._http.stream("GET", path, headers=reader.headers(), timeout=timeout) as reply:
+            if not reply.is_success:
+                reply.read()
+                raise error_for(reply)
+            for chunk in reply.iter_bytes():
+                yield from reader.feed(chunk)
