@@ -17,13 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from gpulease import __version__
-from orchestrator.api.events import events_router
-from orchestrator.api.fleet import fleet_router
-from orchestrator.api.health import health_router
-from orchestrator.api.internal import internal_router
-from orchestrator.api.jobs import jobs_router
+from orchestrator.api import events, fleet, health, internal, jobs, uploads
 from orchestrator.api.problems import PROBLEMS, install
-from orchestrator.api.uploads import uploads_router
 from orchestrator.apply import Applier, Deployment
 from orchestrator.clock import Clock, SteadyClock
 from orchestrator.fleet.agents import Agents
@@ -133,7 +128,9 @@ async def build(
     deployment = Deployment(await _deployment_id(store, clock), secret, address.origin)
     applier = Applier(store, clock, providers, market, dispatcher, deployment)
     policy = PolicyBook(store, clock, settings)
-    reconciler = Reconciler(Observer(store, clock, market, dispatcher), applier, agents, lambda: policy.current)
+    reconciler = Reconciler(
+        Observer(store, clock, market, dispatcher), applier, agents, lambda: policy.current
+    )
     submitter = Submitter(store, clock, settings, dispatcher)
     loops = Loops()
     submitter.origin = agents.origin = address.origin
@@ -193,10 +190,10 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
         responses=PROBLEMS,
     )
     install(app)
-    parts = orchestrator.parts
-    for router in (jobs_router, events_router, uploads_router, fleet_router, internal_router, health_router):
-        app.include_router(router(parts))
-    app.include_router(files_router(parts.storage))
+    app.state.parts = orchestrator.parts
+    for surface in (jobs, events, uploads, fleet, internal, health):
+        app.include_router(surface.router)
+    app.include_router(files_router(orchestrator.parts.storage))
     return app
 
 

@@ -124,7 +124,7 @@ class Applier:
         worker = await self.store.get_worker(action.worker_id)
         if worker is None or not await self._move(worker.id, W.CREATING, (W.INTENDED,), action.reason):
             return
-        self._call(worker.id, self._create(worker))
+        self._call(worker.id, "create", self._create(worker))
 
     async def _create(self, worker: Worker) -> None:
         provider = self.providers[worker.provider]
@@ -167,14 +167,17 @@ class Applier:
 
     def ensure_deleted(self, worker_id: str) -> None:
         """Starts the deletion of a stopping worker's instance, unless it is under way."""
-        self._call(worker_id, self._delete(worker_id))
+        if not self._is_deleting(worker_id):
+            self._call(worker_id, "delete", self._delete(worker_id))
 
     async def _delete(self, worker_id: str) -> None:
         wait_s = RETRY_S
         while (worker := await self.store.get_worker(worker_id)) and worker.state is W.STOPPING:
             try:
                 if await self._is_gone(worker):
-                    await self._move(worker_id, W.GONE, (W.STOPPING,), "the provider confirmed that it is gone")
+                    await self._move(
+                        worker_id, W.GONE, (W.STOPPING,), "the provider confirmed that it is gone"
+                    )
                     self.on_change()
                     return
             except ProviderError as error:
@@ -189,7 +192,9 @@ class Applier:
             log.error("provider_not_configured", worker=worker.id, provider=worker.provider)
             return False
         tag = self.deployment.tag(worker.id)
-        instance_id = worker.instance_id or next((one.id for one in await provider.list() if one.tag == tag), None)
+        instance_id = worker.instance_id or next(
+            (one.id for one in await provider.list() if one.tag == tag), None
+        )
         if instance_id is None:
             return True
         try:
@@ -200,9 +205,16 @@ class Applier:
         return False
 
     async def _move(
-        self, worker_id: str, to: WorkerState, expected: tuple[WorkerState, ...], reason: str, who: str = "reconcile"
+        self,
+        worker_id: str,
+        to: WorkerState,
+        expected: tuple[WorkerState, ...],
+        reason: str,
+        who: str = "reconcile",
     ) -> bool:
-        moved = await self.store.move_worker(worker_id, WorkerMove(to, expected, who, reason), now=self.clock.now())
+        moved = await self.store.move_worker(
+            worker_id, WorkerMove(to, expected, who, reason), now=self.clock.now()
+        )
         if moved:
             log.info("worker_moved", worker=worker_id, to=to.value, reason=reason)
         return moved
@@ -212,18 +224,19 @@ class Applier:
         task = self._calls.get(worker_id)
         return task is not None and not task.done()
 
-    def _call(self, worker_id: str, body: Coroutine[None, None, None]) -> None:
+    def _is_deleting(self, worker_id: str) -> bool:
+        return self.busy_with(worker_id) and self._calls[worker_id].get_name() == "delete"
+
+    def _call(self, worker_id: str, name: str, body: Coroutine[None, None, None]) -> None:
+        """Starts a call to the provider, after the one that is under way for this worker."""
         before = self._calls.get(worker_id)
 
         async def in_turn() -> None:
-            if before is not None and not before.done():
+            if before is not None:
                 await asyncio.wait([before])
             await body
 
-        if before is not None and not before.done() and before.get_name() == body.__name__:
-            body.close()
-            return
-        task = asyncio.create_task(in_turn(), name=body.__name__)
+        task = asyncio.create_task(in_turn(), name=name)
         self._calls[worker_id] = task
         task.add_done_callback(lambda done: self._called(worker_id, done))
 

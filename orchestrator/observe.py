@@ -97,9 +97,7 @@ def _running(attempt: Attempt, job: Job, now: float) -> Running:
 
 def estimates(service: Iterable[ServiceTime], boot: Iterable[BootTime]) -> Estimates:
     """History, shrunk to the priors where there is little of it."""
-    boots = {
-        (one.provider, one.gpu_class): estimate(one.seconds, _boot_prior(one.provider)) for one in boot
-    }
+    boots = {(one.provider, one.gpu_class): estimate(one.seconds, _boot_prior(one.provider)) for one in boot}
     boots.setdefault(("local", "cpu"), LOCAL_BOOT_PRIOR)
     return Estimates(
         service={

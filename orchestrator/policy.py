@@ -4,12 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from pydantic import Field
+from scaling.decide import POLICIES
 
 from gpulease.contract.base import Wire
 from orchestrator.clock import Clock
 from orchestrator.settings import Settings
 from orchestrator.store.protocol import Store
-from scaling.decide import POLICIES
 from scaling.policy import Limits, Policy
 
 SETTING = "policy"

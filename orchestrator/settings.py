@@ -22,7 +22,9 @@ OTHER_PROGRAMS = (
 
 
 def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
@@ -42,14 +44,20 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     data: Path = Path("gpulease-data")
-    public_url: str | None = Field(default=None, description="What workers and clients see; else host and port.")
+    public_url: str | None = Field(
+        default=None, description="What workers and clients see; else host and port."
+    )
     tls_cert: Path | None = None
     tls_key: Path | None = None
     admin_key: SecretStr | None = Field(default=None, description="An explicit first admin key.")
     storage: Literal["local"] = "local"
     providers: Names = ("local",)
-    allow_private_hosts: Names = Field(default=(), description="Hosts exempt from the address guard, as written.")
-    commands: Path | None = Field(default=None, description="The programs of the `command` engine, a JSON file.")
+    allow_private_hosts: Names = Field(
+        default=(), description="Hosts exempt from the address guard, as written."
+    )
+    commands: Path | None = Field(
+        default=None, description="The programs of the `command` engine, a JSON file."
+    )
 
     local_usd_per_hour: float = Field(default=0.0, ge=0)
     local_workers_max: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, le=1000)

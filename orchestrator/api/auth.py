@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from gpulease.contract.problems import ProblemError
 from orchestrator.keys import ROLES, Role, hash_key, matches
@@ -30,11 +31,17 @@ def secret_of(request: Request) -> str | None:
     return request.headers.get("x-c3-render-key")
 
 
-def needs(parts: Parts, role: Role) -> Callable[[Request], Awaitable[Caller]]:
+def parts_of(request: Request) -> Parts:
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)  # noqa: S101  Set once, by `create_app`.
+    return parts
+
+
+def _needs(role: Role) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that lets callers of this role, or of a stronger one, through."""
 
     async def caller(request: Request) -> Caller:
-        found = await _caller(parts, request)
+        found = await _caller(parts_of(request), request)
         if ROLES.index(found.role) > ROLES.index(role):
             raise ProblemError(
                 403,
@@ -59,14 +66,14 @@ async def _caller(parts: Parts, request: Request) -> Caller:
     return Caller(key.id, next(role for role in ROLES if role == key.role))
 
 
-async def worker_of(parts: Parts, worker_id: str, request: Request) -> Worker:
+async def _worker_of(worker_id: str, request: Request) -> Worker:
     """The worker whose key came with the request.
 
     Raises:
         ProblemError: 401, the same for an unknown worker and for a wrong key.
     """
     secret = request.headers.get("x-internal-api-key") or secret_of(request) or ""
-    worker = await parts.store.get_worker(worker_id)
+    worker = await parts_of(request).store.get_worker(worker_id)
     if worker is None or not matches(secret, worker.key_hash):
         raise unauthorized("Send this worker's own key as X-Internal-API-Key.")
     return worker
@@ -74,3 +81,11 @@ async def worker_of(parts: Parts, worker_id: str, request: Request) -> Worker:
 
 def unauthorized(detail: str) -> ProblemError:
     return ProblemError(401, "A key is needed", detail, type="/problems/unauthorized")
+
+
+Shared = Annotated[Parts, Depends(parts_of)]
+Admin = Annotated[Caller, Depends(_needs("admin"))]
+Operator = Annotated[Caller, Depends(_needs("operator"))]
+Submitter = Annotated[Caller, Depends(_needs("submitter"))]
+Viewer = Annotated[Caller, Depends(_needs("viewer"))]
+KnownWorker = Annotated[Worker, Depends(_worker_of)]

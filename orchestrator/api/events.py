@@ -4,12 +4,12 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.sse import format_sse_event
 
 from gpulease.contract.problems import FieldFault, invalid
-from orchestrator.api.auth import Caller, needs
+from orchestrator.api.auth import Shared, Viewer
 from orchestrator.api.jobs import find, wants_events
 from orchestrator.api.views import event_view
 from orchestrator.parts import Parts
@@ -20,31 +20,30 @@ LOOK_S = 2.0
 """A follower looks so often even if nobody wakes it."""
 
 
-def events_router(parts: Parts) -> APIRouter:
-    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-    viewer = Depends(needs(parts, "viewer"))
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.get("/{job_id}/events")
-    async def events(
-        request: Request,
-        job_id: str,
-        after: Annotated[int, Query(ge=0, description="The last seq that you have.")] = 0,
-        last_event_id: Annotated[str | None, Header()] = None,
-        _: Caller = viewer,
-    ) -> Response:
-        """With `Accept: text/event-stream`: `move` events with ids, and `progress` events without, until the
-        job ends; `Last-Event-ID` resumes. Otherwise JSON: the moves after `after`."""
-        await find(parts, job_id)
-        start = max(after, _seq(last_event_id))
-        if wants_events(request):
-            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-            return StreamingResponse(
-                _follow(parts, job_id, start), media_type="text/event-stream", headers=headers
-            )
-        moves = await parts.store.list_events(job_id=job_id, after=start)
-        return JSONResponse({"items": [event_view(one).model_dump(mode="json") for one in moves]})
 
-    return router
+@router.get("/{job_id}/events")
+async def events(
+    parts: Shared,
+    request: Request,
+    job_id: str,
+    _: Viewer,
+    after: Annotated[int, Query(ge=0, description="The last seq that you have.")] = 0,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """With `Accept: text/event-stream`: `move` events with ids, and `progress` events without, until the
+    job ends; `Last-Event-ID` resumes. Otherwise JSON: the moves after `after`.
+    """
+    await find(parts, job_id)
+    start = max(after, _seq(last_event_id))
+    if wants_events(request):
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(
+            _follow(parts, job_id, start), media_type="text/event-stream", headers=headers
+        )
+    moves = await parts.store.list_events(job_id=job_id, after=start)
+    return JSONResponse({"items": [event_view(one).model_dump(mode="json") for one in moves]})
 
 
 async def _follow(parts: Parts, job_id: str, seq: int) -> AsyncIterator[bytes]:

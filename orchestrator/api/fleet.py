@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from gpulease.contract.engines import CATALOGUE, EngineSpec
 from gpulease.contract.problems import ProblemError
-from orchestrator.api.auth import Caller, needs
+from orchestrator.api.auth import Admin, Operator, Shared, Viewer
 from orchestrator.api.views import moment, worker_view
 from orchestrator.fleet.costs import lease_usd, usd_between
 from orchestrator.observe import DAY_S
@@ -22,130 +22,134 @@ from scaling.states import WorkerState
 W = WorkerState
 
 
-def fleet_router(parts: Parts) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["fleet"])
-    viewer = Depends(needs(parts, "viewer"))
-    operator = Depends(needs(parts, "operator"))
+router = APIRouter(prefix="/v1", tags=["fleet"])
 
-    @router.get("/workers")
-    async def workers(
-        include_gone: bool = False,  # noqa: FBT001, FBT002  A query parameter.
-        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-        _: Caller = viewer,
-    ) -> dict[str, Any]:
-        """Newest first."""
-        rows = await parts.store.list_workers(include_gone=include_gone, limit=limit)
-        fleet = await parts.store.read_fleet()
-        busy = Counter(attempt.worker_id for attempt, _job in fleet.attempts if attempt.slot_freed_at is None)
-        now = parts.clock.now()
-        return {"items": [worker_view(row, busy[row.id], now) for row in rows]}
 
-    @router.post("/workers/{worker_id}/drain")
-    async def drain(worker_id: str, caller: Caller = operator) -> dict[str, Any]:
-        """It takes no more jobs, finishes what it runs, and is let go."""
-        move = WorkerMove(W.DRAINING, (W.READY,), caller.who, "drained by an operator")
-        if await parts.store.move_worker(worker_id, move, now=parts.clock.now()):
-            parts.dispatcher.release(worker_id)
-        return await _acted(worker_id)
+@router.get("/workers")
+async def workers(
+    parts: Shared,
+    _: Viewer,
+    include_gone: Annotated[bool, Query()] = False,  # noqa: FBT002  A query parameter.
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> dict[str, Any]:
+    """Newest first."""
+    rows = await parts.store.list_workers(include_gone=include_gone, limit=limit)
+    fleet = await parts.store.read_fleet()
+    busy = Counter(attempt.worker_id for attempt, _job in fleet.attempts if attempt.slot_freed_at is None)
+    now = parts.clock.now()
+    return {"items": [worker_view(row, busy[row.id], now) for row in rows]}
 
-    @router.post("/workers/{worker_id}/stop")
-    async def stop(worker_id: str, caller: Caller = operator) -> dict[str, Any]:
-        """Ends its lease now; what it runs goes back to the queue."""
-        withdraw = WorkerMove(W.GONE, (W.INTENDED,), caller.who, "stopped by an operator")
-        if not await parts.store.move_worker(worker_id, withdraw, now=parts.clock.now()):
-            await parts.applier.stop(worker_id, "stopped by an operator", caller.who)
-        return await _acted(worker_id)
 
-    @router.post("/workers/{worker_id}/pause")
-    async def pause(worker_id: str, caller: Caller = operator) -> dict[str, Any]:
-        """It keeps its lease and takes no jobs until it is resumed."""
-        await parts.store.pause_worker(worker_id, paused=True, who=caller.who, now=parts.clock.now())
+@router.post("/workers/{worker_id}/drain")
+async def drain(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
+    """It takes no more jobs, finishes what it runs, and is let go."""
+    move = WorkerMove(W.DRAINING, (W.READY,), caller.who, "drained by an operator")
+    if await parts.store.move_worker(worker_id, move, now=parts.clock.now()):
         parts.dispatcher.release(worker_id)
-        return await _acted(worker_id)
-
-    @router.post("/workers/{worker_id}/resume")
-    async def resume(worker_id: str, caller: Caller = operator) -> dict[str, Any]:
-        await parts.store.pause_worker(worker_id, paused=False, who=caller.who, now=parts.clock.now())
-        return await _acted(worker_id)
-
-    async def _acted(worker_id: str) -> dict[str, Any]:
-        parts.loops.nudge("reconcile")
-        worker = await parts.store.get_worker(worker_id)
-        if worker is None:
-            raise ProblemError(404, "There is no such worker", f"No worker has the id {worker_id!r}.")
-        return worker_view(worker, 0, parts.clock.now())
-
-    @router.get("/engines")
-    async def engines(_: Caller = viewer) -> dict[str, Any]:
-        """The catalogue, with the JSON Schema of each input, and what can run now or after a launch."""
-        rows = await parts.store.list_workers(include_gone=False, limit=1000)
-        running = [one for row in rows if row.state is W.READY for one in row.capabilities]
-        offered = [one for offer in parts.market.offers() for one in offer.capabilities]
-        return {"items": [_engine(spec, running, offered) for spec in CATALOGUE.values()]}
-
-    @router.get("/policy")
-    async def read_policy(_: Caller = viewer) -> dict[str, Any]:
-        return parts.policy.shown()
-
-    @router.put("/policy")
-    async def write_policy(body: PolicyBody, caller: Caller = Depends(needs(parts, "admin"))) -> dict[str, Any]:
-        """Replaces the policy; it holds from the next plan on, and survives a restart."""
-        await parts.policy.put(body, caller.who)
-        parts.loops.nudge("reconcile")
-        return parts.policy.shown()
-
-    @router.get("/plan")
-    async def plan(_: Caller = viewer) -> dict[str, Any]:
-        """The last plan: what was decided and why, and what could not be done and why."""
-        last = parts.reconciler.last
-        if last is None:
-            return {"at": None, "actions": [], "blocked": []}
-        return {
-            "at": moment(last.at).isoformat(),
-            "actions": [{"kind": type(one).__name__.lower(), **asdict(one)} for one in last.plan.actions],
-            "blocked": [
-                {
-                    "code": one.code,
-                    "reason": one.reason,
-                    "count": one.count,
-                    "engine": one.need.engine if one.need else None,
-                    "model": one.need.model if one.need else None,
-                }
-                for one in last.plan.blocked
-            ],
-        }
-
-    _costs(router, parts, viewer)
-    return router
+    return await _acted(parts, worker_id)
 
 
-def _costs(router: APIRouter, parts: Parts, viewer: Any) -> None:
-    @router.get("/costs")
-    async def costs(
-        hours: Annotated[float, Query(gt=0, le=24 * 366)] = 24.0, _: Caller = viewer
-    ) -> dict[str, Any]:
-        """What leases cost in the last hours, by provider and by lease. A running lease costs until now."""
-        now = parts.clock.now()
-        leases = await parts.store.list_leases(since=now - hours * 3600)
-        totals: dict[str, float] = defaultdict(float)
-        for lease in leases:
-            totals[lease.provider] += usd_between(lease, now - hours * 3600, now)
-        day = await parts.store.list_leases(since=now - DAY_S)
-        return {
-            "since": moment(now - hours * 3600).isoformat(),
-            "usd_total": sum(totals.values()),
-            "usd_today": sum(usd_between(lease, now - DAY_S, now) for lease in day),
-            "by_provider": [{"provider": name, "usd": usd} for name, usd in sorted(totals.items())],
-            "leases": [
-                {
-                    **asdict(lease),
-                    "started_at": moment(lease.started_at).isoformat(),
-                    "ended_at": moment(lease.ended_at).isoformat() if lease.ended_at else None,
-                    "usd": lease_usd(lease, now),
-                }
-                for lease in leases
-            ],
-        }
+@router.post("/workers/{worker_id}/stop")
+async def stop(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
+    """Ends its lease now; what it runs goes back to the queue."""
+    withdraw = WorkerMove(W.GONE, (W.INTENDED,), caller.who, "stopped by an operator")
+    if not await parts.store.move_worker(worker_id, withdraw, now=parts.clock.now()):
+        await parts.applier.stop(worker_id, "stopped by an operator", caller.who)
+    return await _acted(parts, worker_id)
+
+
+@router.post("/workers/{worker_id}/pause")
+async def pause(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
+    """It keeps its lease and takes no jobs until it is resumed."""
+    await parts.store.pause_worker(worker_id, paused=True, who=caller.who, now=parts.clock.now())
+    parts.dispatcher.release(worker_id)
+    return await _acted(parts, worker_id)
+
+
+@router.post("/workers/{worker_id}/resume")
+async def resume(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
+    await parts.store.pause_worker(worker_id, paused=False, who=caller.who, now=parts.clock.now())
+    return await _acted(parts, worker_id)
+
+
+async def _acted(parts: Parts, worker_id: str) -> dict[str, Any]:
+    parts.loops.nudge("reconcile")
+    worker = await parts.store.get_worker(worker_id)
+    if worker is None:
+        raise ProblemError(404, "There is no such worker", f"No worker has the id {worker_id!r}.")
+    return worker_view(worker, 0, parts.clock.now())
+
+
+@router.get("/engines")
+async def engines(parts: Shared, _: Viewer) -> dict[str, Any]:
+    """The catalogue, with the JSON Schema of each input, and what can run now or after a launch."""
+    rows = await parts.store.list_workers(include_gone=False, limit=1000)
+    running = [one for row in rows if row.state is W.READY for one in row.capabilities]
+    offered = [one for offer in parts.market.offers() for one in offer.capabilities]
+    return {"items": [_engine(spec, running, offered) for spec in CATALOGUE.values()]}
+
+
+@router.get("/policy")
+async def read_policy(parts: Shared, _: Viewer) -> dict[str, Any]:
+    return parts.policy.shown()
+
+
+@router.put("/policy")
+async def write_policy(parts: Shared, body: PolicyBody, caller: Admin) -> dict[str, Any]:
+    """Replaces the policy; it holds from the next plan on, and survives a restart."""
+    await parts.policy.put(body, caller.who)
+    parts.loops.nudge("reconcile")
+    return parts.policy.shown()
+
+
+@router.get("/plan")
+async def plan(parts: Shared, _: Viewer) -> dict[str, Any]:
+    """The last plan: what was decided and why, and what could not be done and why."""
+    last = parts.reconciler.last
+    if last is None:
+        return {"at": None, "actions": [], "blocked": []}
+    return {
+        "at": moment(last.at).isoformat(),
+        "actions": [{"kind": type(one).__name__.lower(), **asdict(one)} for one in last.plan.actions],
+        "blocked": [
+            {
+                "code": one.code,
+                "reason": one.reason,
+                "count": one.count,
+                "engine": one.need.engine if one.need else None,
+                "model": one.need.model if one.need else None,
+            }
+            for one in last.plan.blocked
+        ],
+    }
+
+
+@router.get("/costs")
+async def costs(
+    parts: Shared, _: Viewer, hours: Annotated[float, Query(gt=0, le=24 * 366)] = 24.0
+) -> dict[str, Any]:
+    """What leases cost in the last hours, by provider and by lease. A running lease costs until now."""
+    now = parts.clock.now()
+    leases = await parts.store.list_leases(since=now - hours * 3600)
+    totals: dict[str, float] = defaultdict(float)
+    for lease in leases:
+        totals[lease.provider] += usd_between(lease, now - hours * 3600, now)
+    day = await parts.store.list_leases(since=now - DAY_S)
+    return {
+        "since": moment(now - hours * 3600).isoformat(),
+        "usd_total": sum(totals.values()),
+        "usd_today": sum(usd_between(lease, now - DAY_S, now) for lease in day),
+        "by_provider": [{"provider": name, "usd": usd} for name, usd in sorted(totals.items())],
+        "leases": [
+            {
+                **asdict(lease),
+                "started_at": moment(lease.started_at).isoformat(),
+                "ended_at": moment(lease.ended_at).isoformat() if lease.ended_at else None,
+                "usd": lease_usd(lease, now),
+            }
+            for lease in leases
+        ],
+    }
 
 
 def _engine(spec: EngineSpec, running: list[Capability], offered: list[Capability]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gpulease import __version__
+from orchestrator.api.auth import Shared
 from orchestrator.fleet.costs import usd_between
 from orchestrator.observe import DAY_S
 from orchestrator.parts import Parts
@@ -21,46 +22,48 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>gpulease</
 """
 
 
-def health_router(parts: Parts) -> APIRouter:
-    router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"])
 
-    @router.get("/", response_class=HTMLResponse)
-    async def home() -> str:
-        return PAGE
 
-    @router.get("/livez")
-    async def live() -> dict[str, str]:
-        return {"status": "ok"}
+@router.get("/", response_class=HTMLResponse)
+async def home() -> str:
+    return PAGE
 
-    @router.get("/readyz")
-    async def ready() -> Response:
-        """503 until the store answers and a first plan was made, and while shutting down."""
-        await parts.store.read_setting("policy")
-        good = parts.reconciler.last is not None and not parts.dispatcher.closed
-        return Response('{"status":"%s"}' % ("ok" if good else "starting or stopping"), 200 if good else 503)
 
-    @router.get("/healthz")
-    @router.get("/health")
-    async def health() -> dict[str, Any]:
-        """Every loop with its last run and last error, and every provider that failed to answer."""
-        return {
-            "status": "ok",
-            "version": __version__,
-            "loops": parts.loops.report(),
-            "providers": {
-                name: parts.inventory.faults.get(name) or parts.market.faults.get(name) or "ok"
-                for name in parts.applier.providers
-            },
-            "strangers": parts.inventory.strangers,
-        }
+@router.get("/livez")
+async def live() -> dict[str, str]:
+    return {"status": "ok"}
 
-    @router.get("/metrics")
-    async def metrics() -> Response:
-        registry = CollectorRegistry()
-        registry.register(await _read(parts))
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return router
+@router.get("/readyz")
+async def ready(parts: Shared) -> Response:
+    """503 until the store answers and a first plan was made, and while shutting down."""
+    await parts.store.read_setting("policy")
+    good = parts.reconciler.last is not None and not parts.dispatcher.closed
+    return Response('{"status":"%s"}' % ("ok" if good else "starting or stopping"), 200 if good else 503)
+
+
+@router.get("/healthz")
+@router.get("/health")
+async def health(parts: Shared) -> dict[str, Any]:
+    """Every loop with its last run and last error, and every provider that failed to answer."""
+    return {
+        "status": "ok",
+        "version": __version__,
+        "loops": parts.loops.report(),
+        "providers": {
+            name: parts.inventory.faults.get(name) or parts.market.faults.get(name) or "ok"
+            for name in parts.applier.providers
+        },
+        "strangers": parts.inventory.strangers,
+    }
+
+
+@router.get("/metrics")
+async def metrics(parts: Shared) -> Response:
+    registry = CollectorRegistry()
+    registry.register(await _read(parts))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Read(Collector):

@@ -5,11 +5,20 @@ import binascii
 import json
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from gpulease.contract.jobs import BatchItem, BatchReply, BatchRequest, JobPage, JobRequest, JobView, Result, Status
+from gpulease.contract.jobs import (
+    BatchItem,
+    BatchReply,
+    BatchRequest,
+    JobPage,
+    JobRequest,
+    JobView,
+    Result,
+    Status,
+)
 from gpulease.contract.problems import FieldFault, ProblemError, invalid
-from orchestrator.api.auth import Caller, needs
+from orchestrator.api.auth import Caller, Shared, Submitter, Viewer
 from orchestrator.api.views import full_view, job_view, signed
 from orchestrator.jobs.submit import Asked, conflict, not_found, parse
 from orchestrator.parts import Parts
@@ -20,80 +29,85 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_le
 JSON = "application/json"
 
 
-def jobs_router(parts: Parts) -> APIRouter:
-    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-    submitter = Depends(needs(parts, "submitter"))
-    viewer = Depends(needs(parts, "viewer"))
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-    @router.post("", status_code=202, response_model=JobView)
-    async def submit(body: JobRequest, caller: Caller = submitter, key: Key = None) -> Response:
-        """Queues a job. Repeated with the same `Idempotency-Key`, it answers with the same job."""
-        submitted = await parts.submitter.submit(body, Asked(caller.owner, key))
-        return _accepted(submitted.job)
 
-    @router.post("/batch", status_code=202, response_model=BatchReply)
-    async def submit_batch(body: BatchRequest, caller: Caller = submitter, key: Key = None) -> Response:
-        """Queues up to 1,000 jobs in one transaction; each row of the reply is a job or a problem."""
-        items = await _batch(parts, body, caller, key)
-        return Response(BatchReply(items=items).model_dump_json(), 202, media_type=JSON)
+@router.post("", status_code=202, response_model=JobView)
+async def submit(parts: Shared, body: JobRequest, caller: Submitter, key: Key = None) -> Response:
+    """Queues a job. Repeated with the same `Idempotency-Key`, it answers with the same job."""
+    submitted = await parts.submitter.submit(body, Asked(caller.owner, key))
+    return _accepted(submitted.job)
 
-    @router.get("", response_model=JobPage)
-    async def list_jobs(
-        status: Status | None = None,
-        engine: str | None = None,
-        cursor: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        _: Caller = viewer,
-    ) -> JobPage:
-        """Newest first. `next_cursor` is absent on the last page."""
-        which = JobFilter(state=JobState(status) if status else None, engine=engine)
-        jobs = await parts.store.list_jobs(which, before=_decode(cursor), limit=limit + 1)
-        page = jobs[:limit]
-        more = _encode(page[-1]) if len(jobs) > limit else None
-        return JobPage(items=tuple(job_view(job, result=job.result) for job in page), next_cursor=more)
 
-    @router.get("/{job_id}", response_model=JobView)
-    async def read(job_id: str, _: Caller = viewer) -> JobView:
-        return await full_view(parts, await find(parts, job_id))
+@router.post("/batch", status_code=202, response_model=BatchReply)
+async def submit_batch(parts: Shared, body: BatchRequest, caller: Submitter, key: Key = None) -> Response:
+    """Queues up to 1,000 jobs in one transaction; each row of the reply is a job or a problem."""
+    items = await _batch(parts, body, caller, key)
+    return Response(BatchReply(items=items).model_dump_json(), 202, media_type=JSON)
 
-    @router.get("/{job_id}/result", response_model=Result)
-    async def result(job_id: str, _: Caller = viewer) -> Result:
-        """What the winning attempt made, with signed URLs. 409 until there is one, or when there is none."""
-        job = await find(parts, job_id)
-        if job.result is None:
-            raise _no_result(job)
-        return await signed(parts, job.result)
 
-    @router.get("/{job_id}/logs")
-    async def logs(
-        job_id: str,
-        attempt: Annotated[int | None, Query(ge=1, description="Its number; the latest by default.")] = None,
-        offset: Annotated[int, Query(ge=0, description="In bytes.")] = 0,
-        _: Caller = viewer,
-    ) -> Response:
-        """What the engine printed, from a byte offset; `X-Next-Offset` is where to go on."""
-        job = await find(parts, job_id)
-        text = await parts.agents.logs.read(job_id, attempt or job.attempts, offset)
-        headers = {"X-Next-Offset": str(offset + len(text))}
-        return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
+@router.get("")
+async def list_jobs(
+    parts: Shared,
+    _: Viewer,
+    status: Status | None = None,
+    engine: str | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> JobPage:
+    """Newest first. `next_cursor` is absent on the last page."""
+    which = JobFilter(state=JobState(status) if status else None, engine=engine)
+    jobs = await parts.store.list_jobs(which, before=_decode(cursor), limit=limit + 1)
+    page = jobs[:limit]
+    more = _encode(page[-1]) if len(jobs) > limit else None
+    return JobPage(items=tuple(job_view(job, result=job.result) for job in page), next_cursor=more)
 
-    @router.post("/{job_id}/cancel", response_model=JobView)
-    async def cancel(job_id: str, caller: Caller = submitter) -> JobView:
-        """Ends a queued or running job. A job that has ended already stays as it is."""
-        now = parts.clock.now()
-        job = await parts.store.cancel_job(job_id, who=caller.who, reason="cancelled by its client", now=now)
-        if job is None:
-            raise not_found(job_id)
-        parts.agents.feed.publish(job_id)
-        parts.loops.nudge("reconcile")
-        return await full_view(parts, job)
 
-    @router.post("/{job_id}/retry", status_code=202, response_model=JobView)
-    async def retry(job_id: str, caller: Caller = submitter, key: Key = None) -> Response:
-        """Submits the same request again, as a new job with `retry_of`."""
-        return _accepted((await parts.submitter.retry(job_id, Asked(caller.owner, key))).job)
+@router.get("/{job_id}")
+async def read(parts: Shared, job_id: str, _: Viewer) -> JobView:
+    return await full_view(parts, await find(parts, job_id))
 
-    return router
+
+@router.get("/{job_id}/result")
+async def result(parts: Shared, job_id: str, _: Viewer) -> Result:
+    """What the winning attempt made, with signed URLs. 409 until there is one, or when there is none."""
+    job = await find(parts, job_id)
+    if job.result is None:
+        raise _no_result(job)
+    return await signed(parts, job.result)
+
+
+@router.get("/{job_id}/logs")
+async def logs(
+    parts: Shared,
+    job_id: str,
+    _: Viewer,
+    attempt: Annotated[int | None, Query(ge=1, description="Its number; the latest by default.")] = None,
+    offset: Annotated[int, Query(ge=0, description="In bytes.")] = 0,
+) -> Response:
+    """What the engine printed, from a byte offset; `X-Next-Offset` is where to go on."""
+    job = await find(parts, job_id)
+    text = await parts.agents.logs.read(job_id, attempt or job.attempts, offset)
+    headers = {"X-Next-Offset": str(offset + len(text))}
+    return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.post("/{job_id}/cancel")
+async def cancel(parts: Shared, job_id: str, caller: Submitter) -> JobView:
+    """Ends a queued or running job. A job that has ended already stays as it is."""
+    now = parts.clock.now()
+    job = await parts.store.cancel_job(job_id, who=caller.who, reason="cancelled by its client", now=now)
+    if job is None:
+        raise not_found(job_id)
+    parts.agents.feed.publish(job_id)
+    parts.loops.nudge("reconcile")
+    return await full_view(parts, job)
+
+
+@router.post("/{job_id}/retry", status_code=202, response_model=JobView)
+async def retry(parts: Shared, job_id: str, caller: Submitter, key: Key = None) -> Response:
+    """Submits the same request again, as a new job with `retry_of`."""
+    return _accepted((await parts.submitter.retry(job_id, Asked(caller.owner, key))).job)
 
 
 async def find(parts: Parts, job_id: str) -> Job:
@@ -103,9 +117,7 @@ async def find(parts: Parts, job_id: str) -> Job:
     return job
 
 
-async def _batch(
-    parts: Parts, body: BatchRequest, caller: Caller, key: str | None
-) -> tuple[BatchItem, ...]:
+async def _batch(parts: Parts, body: BatchRequest, caller: Caller, key: str | None) -> tuple[BatchItem, ...]:
     items: dict[int, BatchItem] = {}
     jobs: dict[int, NewJob] = {}
     for index, one in enumerate(body.jobs):
@@ -153,7 +165,9 @@ def _decode(cursor: str | None) -> tuple[float, str] | None:
         at, job_id = json.loads(base64.urlsafe_b64decode(cursor))
         return float(at), str(job_id)
     except (ValueError, TypeError, binascii.Error) as error:
-        raise invalid([FieldFault(field="cursor", message="use the next_cursor of the page before")]) from error
+        raise invalid(
+            [FieldFault(field="cursor", message="use the next_cursor of the page before")]
+        ) from error
 
 
 def wants_events(request: Request) -> bool:

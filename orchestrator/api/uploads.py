@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 
 from gpulease.contract.jobs import UploadView
 from gpulease.contract.problems import FieldFault, ProblemError, invalid
-from orchestrator.api.auth import Caller, needs
+from orchestrator.api.auth import Caller, Shared, Submitter
 from orchestrator.api.views import moment
 from orchestrator.fleet.agents import safe_name
 from orchestrator.jobs.submit import UPLOAD_SCHEME
@@ -20,24 +20,22 @@ from orchestrator.store.rows import Upload
 CHUNK_BYTES = 1024 * 1024
 
 
-def uploads_router(parts: Parts) -> APIRouter:
-    router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
-    submitter = Depends(needs(parts, "submitter"))
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
-    @router.post("", status_code=201, response_model=UploadView)
-    async def upload(
-        request: Request,
-        name: Annotated[str, Query(min_length=1, max_length=200)] = "upload",
-        caller: Caller = submitter,
-    ) -> UploadView:
-        """The file as the raw body, or as the field `file` of a multipart form. It is kept for 7 days."""
-        kind, _ = parse_options_header(request.headers.get("content-type"))
-        if kind == b"multipart/form-data":
-            return await _from_form(parts, request, caller)
-        content_type = kind.decode("latin-1") or "application/octet-stream"
-        return await _keep(parts, request.stream(), name, content_type, caller)
 
-    return router
+@router.post("", status_code=201)
+async def upload(
+    parts: Shared,
+    request: Request,
+    caller: Submitter,
+    name: Annotated[str, Query(min_length=1, max_length=200)] = "upload",
+) -> UploadView:
+    """The file as the raw body, or as the field `file` of a multipart form. It is kept for 7 days."""
+    kind, _ = parse_options_header(request.headers.get("content-type"))
+    if kind == b"multipart/form-data":
+        return await _from_form(parts, request, caller)
+    content_type = kind.decode("latin-1") or "application/octet-stream"
+    return await _keep(parts, request.stream(), name, content_type, caller)
 
 
 async def _from_form(parts: Parts, request: Request, caller: Caller) -> UploadView:
@@ -92,5 +90,7 @@ async def _capped(chunks: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator
     async for chunk in chunks:
         seen += len(chunk)
         if seen > bytes_max:
-            raise ProblemError(413, "The file is too large", f"At most {bytes_max} bytes.", type="/problems/too-large")
+            raise ProblemError(
+                413, "The file is too large", f"At most {bytes_max} bytes.", type="/problems/too-large"
+            )
         yield chunk

@@ -72,7 +72,9 @@ class Agents:
         now = self._clock.now()
         beat = Beat(worker.id, said.incarnation, now, said.resident, said.error, said.attempts)
         if not await self._record(beat):
-            raise stale("Another incarnation of this worker has registered, or it was let go. Register again.")
+            raise stale(
+                "Another incarnation of this worker has registered, or it was let go. Register again."
+            )
         cancel: tuple[int, ...] = ()
         if said.attempts is not None:
             self.held[worker.id] = HeldList(now, frozenset(said.attempts))
@@ -137,7 +139,9 @@ class Agents:
             stored = await self._storage.stat(file.key) if file.key.startswith(prefix_of(claimed)) else None
             if stored is None or stored.size_bytes != file.size_bytes:
                 raise ProblemError(
-                    422, "An output is not in storage", f"{file.name!r} was not uploaded whole; upload it again."
+                    422,
+                    "An output is not in storage",
+                    f"{file.name!r} was not uploaded whole; upload it again.",
                 )
 
     async def _running(self, held: Held) -> Claimed:

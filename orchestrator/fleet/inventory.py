@@ -77,7 +77,9 @@ class Inventory:
         grace_s = CREATE_GRACE_S if unknown else self._unlisted_s_max
         if self._clock.now() - since >= grace_s or (instance is not None and not instance.running):
             self._missing_since.pop(worker.id, None)
-            await self._applier.stop(worker.id, "the provider does not list its instance any more", "inventory")
+            await self._applier.stop(
+                worker.id, "the provider does not list its instance any more", "inventory"
+            )
 
     async def _orphan(self, provider: Provider, instance: Instance) -> None:
         """An instance of ours that no live row wants: after the grace, it goes."""

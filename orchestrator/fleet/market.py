@@ -44,7 +44,9 @@ class Market:
     def offers(self) -> tuple[Offer, ...]:
         now = self._clock.now()
         return tuple(
-            replace(offer, cooled_s=max(0.0, self._cooled_until.get((offer.provider, offer.gpu_class), 0.0) - now))
+            replace(
+                offer, cooled_s=max(0.0, self._cooled_until.get((offer.provider, offer.gpu_class), 0.0) - now)
+            )
             for name in sorted(self._offers)
             for offer in self._offers[name]
         )

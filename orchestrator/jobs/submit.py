@@ -72,7 +72,9 @@ class Submitter:
         if old is None:
             raise not_found(job_id)
         if old.finished_at is None:
-            raise ProblemError(409, "The job has not ended", "Cancel it first, or wait.", type="/problems/not-ended")
+            raise ProblemError(
+                409, "The job has not ended", "Cancel it first, or wait.", type="/problems/not-ended"
+            )
         now = self._clock.now()
         job = NewJob(
             id=str(uuid4()),
@@ -100,7 +102,13 @@ class Submitter:
         spec = CATALOGUE.get(request.engine)
         if spec is None:
             known = ", ".join(CATALOGUE)
-            raise invalid([FieldFault(field="engine", message=f"there is no engine {request.engine!r}; use one of: {known}")])
+            raise invalid(
+                [
+                    FieldFault(
+                        field="engine", message=f"there is no engine {request.engine!r}; use one of: {known}"
+                    )
+                ]
+            )
         checked = parse(spec.input_model, request.input, "input.")
         await self._check_urls(spec, checked, request.notify_url)
         need = _need(spec, checked, request, asked.owner)
@@ -142,7 +150,9 @@ class Submitter:
             upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
             return None if upload else "there is no such upload, or it has expired; send the file again"
         try:
-            await check_url(url, allow_hosts=self._settings.allow_private_hosts, allow_origins=(self.origin(),))
+            await check_url(
+                url, allow_hosts=self._settings.allow_private_hosts, allow_origins=(self.origin(),)
+            )
         except (ForbiddenAddress, ValueError) as error:
             return str(error)
         return None
@@ -168,7 +178,9 @@ def conflict(key: str | None) -> ProblemError:
 
 
 def not_found(job_id: str) -> ProblemError:
-    return ProblemError(404, "There is no such job", f"No job has the id {job_id!r}.", type="/problems/not-found")
+    return ProblemError(
+        404, "There is no such job", f"No job has the id {job_id!r}.", type="/problems/not-found"
+    )
 
 
 def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str) -> Need:
