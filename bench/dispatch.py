@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-from load import call, free_port, orchestrator, process
+from load import free_port, orchestrator, process
 
 from gpulease.contract.agent import ClaimRequest, EngineOffer, FinishReport, RegisterRequest
 from gpulease.contract.jobs import Result
@@ -68,7 +68,7 @@ def ours(count: int) -> list[float]:
         return waits
 
 
-def enrolled(data: Path):  # noqa: ANN201
+def enrolled(data: Path):
     """An orchestrator with one worker row that our own agent plays."""
     import contextlib  # noqa: PLC0415
 

@@ -21,7 +21,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(command: list[str], *, health: str | None = None, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    command: list[str], *, health: str | None = None, **extra: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives as long as the block; ready when `health` answers 200."""
     with tempfile.TemporaryFile() as output:
         started = subprocess.Popen(command, env={**os.environ, **extra}, stdout=output, stderr=output)
@@ -87,6 +89,6 @@ async def _reply(reader: asyncio.StreamReader) -> None:
 
 def call(url: str, path: str, body: object | None = None) -> dict[str, object]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})  # noqa: S310
+    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as reply:
         return dict(json.loads(reply.read()))

@@ -44,8 +44,12 @@ def main() -> None:
         rows["bare NORMAL"].append(bare(jobs, "NORMAL"))
     medians = {name: statistics.median(rates) for name, rates in rows.items()}
     for name, rates in rows.items():
-        print(f"{name:12} {min(rates):8.0f} {medians[name]:8.0f} {max(rates):8.0f} submits/s (min median max)")
-    print(f"ratio to the bare route, synchronous=FULL as ours: {medians['gpulease'] / medians['bare FULL']:.2f}")
+        print(
+            f"{name:12} {min(rates):8.0f} {medians[name]:8.0f} {max(rates):8.0f} submits/s (min median max)"
+        )
+    print(
+        f"ratio to the bare route, synchronous=FULL as ours: {medians['gpulease'] / medians['bare FULL']:.2f}"
+    )
     print(f"ratio to the bare route, synchronous=NORMAL: {medians['gpulease'] / medians['bare NORMAL']:.2f}")
     batch = json.dumps({"jobs": [BODY] * 1000}).encode()
     print(f"batches of 1,000: {1000 * ours([batch] * 20, '/v1/jobs/batch', 2):.0f} jobs/s")

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from orchestrator.clock import ManualClock
 
 from orchestrator.app import Address, Orchestrator, build, create_app
-from orchestrator.clock import ManualClock
-from orchestrator.keys import worker_key
+from orchestrator.keys import hash_key, worker_key
 from orchestrator.settings import Settings
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.rows import NewWorker, WorkerMove
@@ -35,9 +35,9 @@ class World:
         worker_id = f"w-{uuid4().hex[:12]}"
         key = worker_key(parts.applier.deployment.secret, worker_id)
         now = parts.clock.now()
-        from orchestrator.keys import hash_key
-
-        await parts.store.intend_worker(NewWorker(worker_id, "test", "cpu", 0.36, now, now, hash_key(key), "a test"))
+        await parts.store.intend_worker(
+            NewWorker(worker_id, "test", "cpu", 0.36, now, now, hash_key(key), "a test")
+        )
         move = WorkerMove(WorkerState.CREATING, (WorkerState.INTENDED,), "test", "a test")
         assert await parts.store.move_worker(worker_id, move, now=now)
         agent = Agent(self.http, worker_id, key, uuid4().hex)
@@ -77,7 +77,9 @@ class Agent:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path, providers=(), reconcile_period_s=3600, health_period_s=3600, _env_file=None)
+    return Settings(
+        data=tmp_path, providers=(), reconcile_period_s=3600, health_period_s=3600, _env_file=None
+    )
 
 
 @pytest.fixture

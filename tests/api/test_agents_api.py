@@ -52,7 +52,9 @@ async def test_a_zombie_changes_nothing(world):
     assert (await other.finish(new)).status_code == 200
     late = await zombie.finish(old, result={"backend": "zombie", "text": "mine"})
     assert late.status_code == 409
-    assert (await zombie.post(f"attempts/{old['attempt']}/progress", phase="inferring", progress=0.5)).status_code == 409
+    assert (
+        await zombie.post(f"attempts/{old['attempt']}/progress", phase="inferring", progress=0.5)
+    ).status_code == 409
     shown = (await world.http.get(f"/v1/jobs/{job['id']}")).json()
     assert shown["result"]["backend"] == "test"
     assert [attempt["state"] for attempt in shown["attempts"]] == ["lost", "succeeded"]

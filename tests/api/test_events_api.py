@@ -48,7 +48,9 @@ async def run_job(world, served):
     await asyncio.sleep(0.1)
     agent = await world.agent()
     assigned = await agent.claim()
-    await agent.post(f"attempts/{assigned['attempt']}/progress", phase="inferring", progress=0.4, message="going")
+    await agent.post(
+        f"attempts/{assigned['attempt']}/progress", phase="inferring", progress=0.4, message="going"
+    )
     await asyncio.sleep(0.1)
     await agent.finish(assigned)
     return job, await asyncio.wait_for(following, 5)
@@ -61,7 +63,9 @@ async def test_a_stream_shows_moves_and_progress_and_ends(world, served):
     assert moves[-1] == "succeeded"
     progress = [json.loads(one["data"]) for one in events if one["event"] == "progress"]
     assert {"phase": "inferring", "progress": 0.4, "message": "going"} in progress
-    assert [int(one["id"]) for one in events if "id" in one] == sorted({int(one["id"]) for one in events if "id" in one})
+    assert [int(one["id"]) for one in events if "id" in one] == sorted(
+        {int(one["id"]) for one in events if "id" in one}
+    )
 
 
 async def test_a_stream_resumes_after_the_last_id(world, served):

@@ -43,7 +43,10 @@ async def test_submit_says_where_the_job_is(world):
         ({"engine": "whisper", "input": {"audio_url": "http://[::1]/a"}}, "input.audio_url"),
         ({"engine": "whisper", "input": {"audio_url": "file:///etc/passwd"}}, "input.audio_url"),
         ({"engine": "whisper", "input": {"audio_url": "upload://nonesuch"}}, "input.audio_url"),
-        ({"engine": "whisper", "input": {"audio_url": "https://a.example/a", "model": "huge"}}, "input.model"),
+        (
+            {"engine": "whisper", "input": {"audio_url": "https://a.example/a", "model": "huge"}},
+            "input.model",
+        ),
     ],
 )
 async def test_bad_input_names_the_field_and_changes_nothing(world, body, field):
@@ -63,7 +66,9 @@ async def test_not_json_is_a_problem_document(world):
 async def test_an_idempotency_key_makes_one_job(world):
     body = {"engine": "csm", "input": {"text": "Once."}}
     headers = {"Idempotency-Key": "k1"}
-    replies = await asyncio.gather(*(world.http.post("/v1/jobs", json=body, headers=headers) for _ in range(8)))
+    replies = await asyncio.gather(
+        *(world.http.post("/v1/jobs", json=body, headers=headers) for _ in range(8))
+    )
     assert {reply.status_code for reply in replies} == {202}
     assert len({reply.json()["id"] for reply in replies}) == 1
     other = await world.http.post("/v1/jobs", json={**body, "priority": 1}, headers=headers)
@@ -134,7 +139,12 @@ async def test_a_job_that_nothing_can_run_says_why(world):
 
 async def test_unknown_things_are_404(world):
     missing = "00000000-0000-0000-0000-000000000000"
-    for path in (f"/v1/jobs/{missing}", f"/v1/jobs/{missing}/result", f"/v1/jobs/{missing}/events", "/v1/nonesuch"):
+    for path in (
+        f"/v1/jobs/{missing}",
+        f"/v1/jobs/{missing}/result",
+        f"/v1/jobs/{missing}/events",
+        "/v1/nonesuch",
+    ):
         reply = await world.http.get(path)
         assert reply.status_code == 404
         assert reply.headers["content-type"] == "application/problem+json"
@@ -159,5 +169,12 @@ async def test_an_empty_upload_is_refused(world):
 
 async def test_openapi_names_every_route(world):
     paths = (await world.http.get("/openapi.json")).json()["paths"]
-    for path in ("/v1/jobs", "/v1/jobs/batch", "/v1/jobs/{job_id}/events", "/v1/uploads", "/v1/costs", "/healthz"):
+    for path in (
+        "/v1/jobs",
+        "/v1/jobs/batch",
+        "/v1/jobs/{job_id}/events",
+        "/v1/uploads",
+        "/v1/costs",
+        "/healthz",
+    ):
         assert path in paths

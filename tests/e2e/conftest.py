@@ -81,7 +81,11 @@ class Up:
         raise AssertionError(f"it did not come true within {patience_s} s")
 
     def sleep_job(self, seconds: float, **body) -> str:
-        asked = {"engine": "command", "input": {"program": "sleepy", "arguments": {"seconds": seconds}}, **body}
+        asked = {
+            "engine": "command",
+            "input": {"program": "sleepy", "arguments": {"seconds": seconds}},
+            **body,
+        }
         reply = self.http.post("/v1/jobs", json=asked)
         assert reply.status_code == 202, reply.text
         return reply.json()["id"]
@@ -97,7 +101,9 @@ class Up:
 
     def leftovers(self) -> list[psutil.Process]:
         """Processes that have the data directory in their command line, environment or open files."""
-        return [one for one in psutil.process_iter() if one.pid != os.getpid() and _holds(one, str(self.data))]
+        return [
+            one for one in psutil.process_iter() if one.pid != os.getpid() and _holds(one, str(self.data))
+        ]
 
     def worker_pids(self) -> list[int]:
         return [one.pid for one in self.leftovers() if one.pid != self.process.pid]

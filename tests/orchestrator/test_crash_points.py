@@ -13,17 +13,17 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from orchestrator.clock import SteadyClock
+from provider_clients.fake import FakeCloud
 
 from orchestrator.app import Address, Orchestrator, build, create_app
-from orchestrator.clock import SteadyClock
 from orchestrator.settings import Settings
 from orchestrator.store.sqlite import open_sqlite
 from provider_clients.base import LaunchSpec
-from provider_clients.fake import FakeCloud
 from scaling.snapshot import Capability, Offer
 
 WRITES = frozenset(
-    "submit_jobs claim_job report_progress finish_attempt intend_worker move_worker register_worker".split()
+    ["submit_jobs", "claim_job", "report_progress", "finish_attempt", "intend_worker", "move_worker", "register_worker"]
 )
 STEPS = 12
 JOB = {"engine": "csm", "input": {"text": "Hello."}}
@@ -72,7 +72,9 @@ class Body:
         lifespan = app.router.lifespan_context(app)
         await lifespan.__aenter__()
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-        return cls(orchestrator, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), lifespan)
+        return cls(
+            orchestrator, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), lifespan
+        )
 
     async def die(self) -> None:
         """Everything that it runs is dropped where it stands."""
