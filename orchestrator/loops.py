@@ -1,0 +1,113 @@
+"""The loops: each body runs on a period and on a nudge, never beside itself; its retry is its next turn."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+NUDGE_WINDOW_S = 0.05
+"""Nudges this close together are one turn."""
+log = structlog.get_logger()
+Body = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Loop:
+    name: str
+    body: Body
+    period_s: float
+    turns: int = 0
+    last_at: float | None = None
+    last_s: float | None = None
+    error: str | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    nudged: asyncio.Task[None] | None = None
+    last_nudge: float = float("-inf")
+
+    async def turn(self) -> None:
+        async with self.lock:
+            began = time.monotonic()
+            try:
+                await self.body()
+                self.error = None
+            except Exception as error:
+                self.error = repr(error)
+                log.exception("loop_failed", loop=self.name)
+            self.turns += 1
+            self.last_at, self.last_s = time.time(), time.monotonic() - began
+
+
+class Loops:
+    """APScheduler keeps the periods. The first nudge after a quiet moment runs at once; the next are coalesced."""
+
+    def __init__(self) -> None:
+        self._loops: dict[str, Loop] = {}
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._running = False
+
+    def add(self, name: str, body: Body, period_s: float) -> None:
+        """Adds a loop. Its first turn comes one period after the start, or with a nudge."""
+        loop = self._loops[name] = Loop(name, body, period_s)
+        self._scheduler.add_job(
+            loop.turn,
+            "interval",
+            seconds=period_s,
+            id=name,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
+
+    def nudge(self, name: str) -> None:
+        """Asks for a turn soon. During a turn, it asks for one more after it."""
+        loop = self._loops.get(name)
+        if not self._running or loop is None or (loop.nudged is not None and not loop.nudged.done()):
+            return
+        quiet_s = time.monotonic() - loop.last_nudge
+        loop.nudged = asyncio.get_running_loop().create_task(
+            self._soon(loop, max(0.0, NUDGE_WINDOW_S - quiet_s)), name=f"nudge-{name}"
+        )
+
+    async def _soon(self, loop: Loop, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        async with loop.lock:
+            pass
+        loop.last_nudge = time.monotonic()
+        loop.nudged = None
+        await loop.turn()
+
+    def start(self) -> None:
+        if not self._running:
+            self._running = True
+            self._scheduler.start()
+
+    async def stop(self) -> None:
+        """Waits for the turns that run, and starts no more."""
+        if not self._running:
+            return
+        self._running = False
+        self._scheduler.shutdown(wait=False)
+        for loop in self._loops.values():
+            if loop.nudged is not None:
+                loop.nudged.cancel()
+            async with loop.lock:
+                pass
+
+    def report(self) -> dict[str, Any]:
+        """Each loop's turns, last run (UTC) and last error, for those who watch."""
+        return {
+            one.name: {
+                "turns": one.turns,
+                "last_at": None
+                if one.last_at is None
+                else datetime.fromtimestamp(one.last_at, UTC).isoformat(),
+                "last_s": one.last_s,
+                "error": one.error,
+            }
+            for one in self._loops.values()
+        }

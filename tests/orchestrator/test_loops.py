@@ -1,0 +1,85 @@
+"""Loops run on their period and on nudges, one turn at a time, in any order of start and stop."""
+
+import asyncio
+import time
+
+from orchestrator.loops import Loops
+
+
+class Counter:
+    def __init__(self, takes_s=0.0, fails=0):
+        self.turns, self.running, self.most = 0, 0, 0
+        self.takes_s, self.fails = takes_s, fails
+        self.ran = asyncio.Event()
+
+    async def __call__(self):
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(self.takes_s)
+        self.running -= 1
+        self.turns += 1
+        self.ran.set()
+        if self.turns <= self.fails:
+            raise RuntimeError("this turn fails")
+
+
+async def started(body, period_s):
+    loops = Loops()
+    loops.add("it", body, period_s)
+    loops.start()
+    return loops
+
+
+async def test_a_nudge_is_answered_soon():
+    body = Counter()
+    loops = await started(body, 3600)
+    before = time.monotonic()
+    loops.nudge("it")
+    await asyncio.wait_for(body.ran.wait(), 2)
+    assert time.monotonic() - before < 0.5
+    await loops.stop()
+
+
+async def test_many_nudges_are_few_turns():
+    body = Counter()
+    loops = await started(body, 3600)
+    for _ in range(200):
+        loops.nudge("it")
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.2)
+    assert 1 <= body.turns <= 12
+    await loops.stop()
+
+
+async def test_a_nudge_during_a_turn_causes_one_more_and_turns_never_overlap():
+    body = Counter(takes_s=0.1)
+    loops = await started(body, 3600)
+    loops.nudge("it")
+    await asyncio.sleep(0.05)
+    for _ in range(5):
+        loops.nudge("it")
+    await asyncio.sleep(0.5)
+    assert (body.turns, body.most) == (2, 1)
+    await loops.stop()
+
+
+async def test_a_failing_turn_is_retried_by_the_next():
+    body = Counter(fails=1)
+    loops = await started(body, 0.05)
+    async with asyncio.timeout(5):
+        while body.turns < 2:
+            await asyncio.sleep(0.01)
+    await loops.stop()
+    assert loops.report()["it"]["error"] is None
+
+
+async def test_start_and_stop_survive_any_order():
+    loops = Loops()
+    await loops.stop()
+    loops.add("it", Counter(), 1)
+    loops.nudge("it")
+    loops.start()
+    loops.start()
+    await loops.stop()
+    await loops.stop()
+    loops.nudge("it")
