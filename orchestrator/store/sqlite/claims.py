@@ -1,0 +1,120 @@
+"""Claims: what a worker gets next. Their cost grows with the groups that wait, never with the queue."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from orchestrator.store import moves, rules
+from orchestrator.store.rows import Claimed, Job, Worker
+from orchestrator.store.sqlite import attempts, events, jobs, workers
+from orchestrator.store.sqlite.values import need_from
+from scaling.place import choose
+
+# The head of each group: what must start first, then what is oldest. What is past its limit is not begun.
+_HEADS = """
+    WITH heads (group_id, pk) AS (
+        SELECT group_id, (
+            SELECT j.pk FROM jobs j INDEXED BY jobs_head
+            WHERE j.state = 'queued' AND j.group_id = w.group_id AND j.must_start_by > ?
+            ORDER BY j.must_start_by, j.created_at, j.pk LIMIT 1)
+        FROM waiting_groups w
+    )
+    SELECT j.pk, g.need, j.created_at, j.must_start_by
+    FROM heads h JOIN jobs j ON j.pk = h.pk JOIN job_groups g ON g.id = h.group_id
+    ORDER BY j.created_at, j.pk
+"""
+_RUNNING_BY_OWNER = """
+    SELECT owner, count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' GROUP BY owner
+"""
+_SLOTS_HELD = """
+    SELECT count(*) FROM attempts WHERE worker_id = ? AND state = 'running' AND slot_freed_at IS NULL
+"""
+_BY_NONCE = "SELECT id FROM attempts WHERE worker_id = ? AND incarnation = ? AND nonce = ?"
+_BEGIN = """
+    INSERT INTO attempts (job_pk, number, worker_id, incarnation, nonce, state, phase, progress, started_at,
+        reported_at)
+    SELECT pk, attempts + 1, :worker_id, :incarnation, :nonce, 'running', 'preparing', 0, :now, :now
+    FROM jobs WHERE pk = :pk
+    RETURNING id
+"""
+_TAKE = """
+    UPDATE jobs SET state = 'running', attempt_id = ?, attempts = attempts + 1,
+        started_at = coalesce(started_at, ?), must_start_by = complete_by
+    WHERE pk = ? AND state = 'queued'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    worker_id: str
+    incarnation: str
+    nonce: str
+    resident: tuple[str, ...]
+
+
+def claim(database: Database, asker: Asker, now: float) -> Claimed | None:
+    worker = workers.get(database, asker.worker_id)
+    if worker is None or worker.incarnation != asker.incarnation or worker.state not in rules.SERVING:
+        return None
+    workers.note_claim(database, asker.worker_id, now)
+    repeated = _repeated(database, asker)
+    if repeated is not None:
+        return attempts.running(database, repeated)
+    if not rules.may_claim(worker) or not _has_free_slot(database, worker):
+        return None
+    pk = _next(database, worker, asker.resident, now)
+    return _take(database, pk, asker, now) if pk is not None else None
+
+
+def peek(database: Database, worker_id: str) -> Job | None:
+    worker = workers.get(database, worker_id)
+    if worker is None or not rules.may_claim(worker):
+        return None
+    last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
+    pk = _next(database, worker, worker.resident, last_seen)
+    return jobs.at(database, pk).job if pk is not None else None
+
+
+def _repeated(database: Database, asker: Asker) -> int | None:
+    said = (asker.worker_id, asker.incarnation, asker.nonce)
+    row: sqlite3.Row | None = database.execute(_BY_NONCE, said).fetchone()
+    return row["id"] if row is not None else None
+
+
+def _has_free_slot(database: Database, worker: Worker) -> bool:
+    held: int = database.execute(_SLOTS_HELD, (worker.id,)).fetchone()[0]
+    return held < worker.capacity
+
+
+def _next(database: Database, worker: Worker, resident: tuple[str, ...], now: float) -> int | None:
+    heads = {
+        need_from(text): (pk, created_at, start_by)
+        for pk, text, created_at, start_by in database.execute(_HEADS, (now,)).fetchall()
+    }
+    if not heads:
+        return None
+    need = choose(
+        [rules.candidate(need, created_at, by, now) for need, (_, created_at, by) in heads.items()],
+        worker,
+        host_id=worker.id,
+        resident=resident,
+        running_by_owner=dict(database.execute(_RUNNING_BY_OWNER).fetchall()),
+    )
+    return heads[need][0] if need is not None else None
+
+
+def _take(database: Database, pk: int, asker: Asker, now: float) -> Claimed | None:
+    said = {
+        "worker_id": asker.worker_id,
+        "incarnation": asker.incarnation,
+        "nonce": asker.nonce,
+        "now": now,
+        "pk": pk,
+    }
+    attempt_id: int = database.execute(_BEGIN, said).fetchone()[0]
+    database.execute(_TAKE, (attempt_id, now, pk))
+    begun = attempts.running(database, attempt_id)
+    if begun is not None:
+        events.record_of_job(database, moves.claimed(begun.job, begun.attempt), pk)
+    return begun

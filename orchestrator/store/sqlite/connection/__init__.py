@@ -1,0 +1,1 @@
+"""How the database is opened, migrated, written by one thread and read by others."""

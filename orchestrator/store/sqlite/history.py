@@ -1,0 +1,73 @@
+"""What is remembered of attempts and boots after they end: busy seconds, durations, the last finish."""
+
+from sqlite_utils import Database
+
+from orchestrator.store import rules
+from orchestrator.store.rows import Attempt, BootTime, ServiceTime
+from scaling.snapshot import Need
+
+_ADD_BUSY = "UPDATE leases SET busy_s = busy_s + ? WHERE worker_id = ?"
+_FINISHED = "UPDATE workers SET last_finish_at = ? WHERE id = ?"
+_ADD_SERVICE = """
+    INSERT INTO service_times (engine, model, gpu_class, seconds)
+    SELECT ?, ?, gpu_class, ? FROM workers WHERE id = ?
+    RETURNING engine, model, gpu_class
+"""
+_TRIM_SERVICE = """
+    DELETE FROM service_times WHERE engine = :engine AND model = :model AND gpu_class = :gpu_class AND id <= (
+        SELECT id FROM service_times WHERE engine = :engine AND model = :model AND gpu_class = :gpu_class
+        ORDER BY id DESC LIMIT 1 OFFSET :most)
+"""
+_ADD_BOOT = "INSERT INTO boot_times (provider, gpu_class, seconds) VALUES (?, ?, ?)"
+_TRIM_BOOT = """
+    DELETE FROM boot_times WHERE provider = :provider AND gpu_class = :gpu_class AND id <= (
+        SELECT id FROM boot_times WHERE provider = :provider AND gpu_class = :gpu_class
+        ORDER BY id DESC LIMIT 1 OFFSET :most)
+"""
+
+
+def slot_freed(database: Database, attempt: Attempt, now: float) -> None:
+    """The attempt let go of its slot; it may still be uploading."""
+    database.execute(_ADD_BUSY, (rules.slot_s(attempt, now), attempt.worker_id))
+    database.execute(_FINISHED, (now, attempt.worker_id))
+
+
+def attempt_ended(database: Database, attempt: Attempt, now: float) -> None:
+    if attempt.slot_freed_at is None:
+        slot_freed(database, attempt, now)
+    else:
+        database.execute(_FINISHED, (now, attempt.worker_id))
+
+
+def count_job(database: Database, worker_id: str) -> None:
+    database.execute("UPDATE workers SET jobs_done = jobs_done + 1 WHERE id = ?", (worker_id,))
+
+
+def service_took(database: Database, need: Need, attempt: Attempt) -> None:
+    seconds = rules.slot_s(attempt, attempt.ended_at or attempt.reported_at)
+    added = (need.engine, need.model or "", seconds, attempt.worker_id)
+    row = database.execute(_ADD_SERVICE, added).fetchone()
+    if row is not None:
+        database.execute(_TRIM_SERVICE, {**dict(row), "most": rules.SERVICE_TIMES_MAX})
+
+
+def boot_took(database: Database, provider: str, gpu_class: str, seconds: float) -> None:
+    database.execute(_ADD_BOOT, (provider, gpu_class, seconds))
+    kind = {"provider": provider, "gpu_class": gpu_class}
+    database.execute(_TRIM_BOOT, {**kind, "most": rules.BOOT_TIMES_MAX})
+
+
+def service_times(database: Database) -> tuple[ServiceTime, ...]:
+    """Newest first, by engine, model and GPU class."""
+    kinds: dict[tuple[str, str, str], list[float]] = {}
+    query = "SELECT * FROM service_times ORDER BY engine, model, gpu_class, id DESC"
+    for row in database.execute(query):
+        kinds.setdefault((row["engine"], row["model"], row["gpu_class"]), []).append(row["seconds"])
+    return tuple(ServiceTime(*kind, tuple(seconds)) for kind, seconds in kinds.items())
+
+
+def boot_times(database: Database) -> tuple[BootTime, ...]:
+    kinds: dict[tuple[str, str], list[float]] = {}
+    for row in database.execute("SELECT * FROM boot_times ORDER BY provider, gpu_class, id DESC"):
+        kinds.setdefault((row["provider"], row["gpu_class"]), []).append(row["seconds"])
+    return tuple(BootTime(*kind, tuple(seconds)) for kind, seconds in kinds.items())

@@ -1,0 +1,185 @@
+"""The store's verbs on SQLite: which of them write, which read. What each does is in the modules beside."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpulease.contract.jobs import Fault, Result
+from orchestrator.store import rows
+from orchestrator.store.sqlite import (
+    attempts,
+    claims,
+    events,
+    fleet,
+    limits,
+    outbox,
+    records,
+    retention,
+    workers,
+)
+from orchestrator.store.sqlite import jobs as jobs_table
+from orchestrator.store.sqlite.connection.migrations import migrate
+from orchestrator.store.sqlite.connection.opening import BUSY_S_DEFAULT, open_database
+from orchestrator.store.sqlite.connection.readers import Readers
+from orchestrator.store.sqlite.connection.writer import Writer
+
+
+async def open_sqlite(path: Path, *, busy_s: float = BUSY_S_DEFAULT) -> "SqliteStore":
+    """Opens or makes the database (mode 0600, and its folder), and brings its schema up to date.
+
+    Args:
+        path: the file.
+        busy_s: how long a verb waits for a lock that another process holds, before `StoreBusy`.
+
+    Raises:
+        StoreBusy: it must be made or migrated, and another process held it for longer than that.
+        SchemaTooNew: a newer version of this program wrote it.
+    """
+    return await asyncio.to_thread(SqliteStore, path, busy_s)
+
+
+class SqliteStore:
+    """See `orchestrator.store.protocol.Store`. Opened by `open_sqlite`; belongs to no loop in particular."""
+
+    def __init__(self, path: Path, busy_s: float) -> None:
+        self._writer = Writer(open_database(path, busy_s, migrate))
+        self._readers = Readers(path, busy_s)
+
+    async def aclose(self) -> None:
+        await self._writer.aclose()
+        await self._readers.aclose()
+
+    # Jobs
+
+    async def submit_jobs(self, jobs: Sequence[rows.NewJob]) -> list[rows.Submitted]:
+        return await self._writer.do(jobs_table.submit, jobs)
+
+    async def get_job(self, job_id: str) -> rows.Job | None:
+        return await self._readers.do(jobs_table.get, job_id)
+
+    async def list_jobs(
+        self, which: rows.JobFilter, *, before: tuple[float, str] | None, limit: int
+    ) -> list[rows.Job]:
+        return await self._readers.do(fleet.list_jobs, which, before, limit)
+
+    async def list_attempts(self, job_id: str) -> list[rows.Attempt]:
+        return await self._readers.do(attempts.listed, job_id)
+
+    async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> rows.Job | None:
+        return await self._writer.do(limits.cancel, job_id, who, reason, now)
+
+    async def end_overdue_jobs(self, *, now: float) -> list[rows.Job]:
+        return await self._writer.do(limits.end_overdue, now)
+
+    # Attempts
+
+    async def claim_job(
+        self, worker_id: str, incarnation: str, nonce: str, *, resident: tuple[str, ...], now: float
+    ) -> rows.Claimed | None:
+        asker = claims.Asker(worker_id, incarnation, nonce, resident)
+        return await self._writer.do(claims.claim, asker, now)
+
+    async def peek_next(self, worker_id: str) -> rows.Job | None:
+        return await self._readers.do(claims.peek, worker_id)
+
+    async def get_attempt(self, attempt_id: int) -> rows.Claimed | None:
+        return await self._readers.do(attempts.get, attempt_id)
+
+    async def report_progress(self, held: rows.Held, progress: rows.Progress, *, now: float) -> rows.Verdict:
+        return await self._writer.do(attempts.report, held, progress, now)
+
+    async def finish_attempt(
+        self, held: rows.Held, *, result: Result | None, fault: Fault | None, now: float
+    ) -> rows.Verdict:
+        return await self._writer.do(attempts.finish, held, result, fault, now)
+
+    async def lose_attempts(
+        self, worker_id: str, *, keep: tuple[int, ...], reason: str, now: float
+    ) -> list[str]:
+        return await self._writer.do(attempts.lose_all, worker_id, keep, reason, now)
+
+    async def lose_attempt(self, attempt_id: int, *, reason: str, now: float) -> rows.Job | None:
+        return await self._writer.do(attempts.lose_one, attempt_id, reason, now)
+
+    # Workers
+
+    async def intend_worker(self, worker: rows.NewWorker) -> None:
+        await self._writer.do(workers.intend, worker)
+
+    async def move_worker(self, worker_id: str, move: rows.WorkerMove, *, now: float) -> bool:
+        return await self._writer.do(workers.move, worker_id, move, now)
+
+    async def note_instance(self, worker_id: str, instance_id: str, *, lease_ends_at: float | None) -> None:
+        await self._writer.do(workers.note_instance, worker_id, instance_id, lease_ends_at)
+
+    async def register_worker(self, worker_id: str, registration: rows.Registration, *, now: float) -> bool:
+        return await self._writer.do(workers.register, worker_id, registration, now)
+
+    async def record_beats(self, beats: Sequence[rows.Beat]) -> dict[str, bool]:
+        return await self._writer.do(workers.record_beats, beats)
+
+    async def note_claim(self, worker_id: str, *, now: float) -> None:
+        await self._writer.do(workers.note_claim, worker_id, now)
+
+    async def pause_worker(self, worker_id: str, *, paused: bool, who: str, now: float) -> bool:
+        return await self._writer.do(workers.pause, worker_id, who, now, on=paused)
+
+    async def note_probe(self, worker_id: str, *, healthy: bool) -> None:
+        await self._writer.do(workers.note_probe, worker_id, healthy=healthy)
+
+    async def get_worker(self, worker_id: str) -> rows.Worker | None:
+        return await self._readers.do(workers.get, worker_id)
+
+    async def list_workers(self, *, include_gone: bool, limit: int) -> list[rows.Worker]:
+        return await self._readers.do(workers.listed, limit, include_gone=include_gone)
+
+    async def read_fleet(self) -> rows.Fleet:
+        return await self._readers.do(fleet.read)
+
+    # Events, money, webhooks
+
+    async def list_events(
+        self, *, job_id: str | None = None, worker_id: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[rows.Event]:
+        return await self._readers.do(events.listed, job_id, worker_id, after, limit)
+
+    async def list_leases(self, *, since: float) -> list[rows.Lease]:
+        return await self._readers.do(fleet.leases, since)
+
+    async def due_deliveries(self, *, now: float, limit: int) -> list[rows.Delivery]:
+        return await self._readers.do(outbox.due, now, limit)
+
+    async def record_delivery(
+        self, delivery_id: int, *, status: int | None, error: str | None, now: float, next_at: float | None
+    ) -> None:
+        await self._writer.do(outbox.record, outbox.Try(delivery_id, status, error, now, next_at))
+
+    async def list_deliveries(self, job_id: str) -> list[rows.Delivery]:
+        return await self._readers.do(outbox.of_job, job_id)
+
+    # Uploads, keys, policy, retention
+
+    async def add_upload(self, upload: rows.Upload) -> None:
+        await self._writer.do(records.add_upload, upload)
+
+    async def get_upload(self, upload_id: str) -> rows.Upload | None:
+        return await self._readers.do(records.get_upload, upload_id)
+
+    async def add_key(self, key: rows.ApiKey) -> None:
+        await self._writer.do(records.add_key, key)
+
+    async def find_key(self, key_hash: str) -> rows.ApiKey | None:
+        return await self._readers.do(records.find_key, key_hash)
+
+    async def list_keys(self) -> list[rows.ApiKey]:
+        return await self._readers.do(records.list_keys)
+
+    async def read_setting(self, name: str) -> Any | None:
+        return await self._readers.do(records.read_setting, name)
+
+    async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None:
+        await self._writer.do(records.write_setting, name, value, who, now)
+
+    async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
+        return await self._writer.do(retention.purge, finished_before, now)

@@ -1,0 +1,184 @@
+"""Workers: intended, moved, registered, heard from."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlite_utils import Database
+
+from orchestrator.store import moves, rules
+from orchestrator.store.errors import Duplicate
+from orchestrator.store.rows import Beat, NewWorker, Registration, Worker, WorkerMove
+from orchestrator.store.sqlite import attempts, events, history
+from orchestrator.store.sqlite.values import capabilities_text, to_json, worker_from
+from scaling.states import WORKER_MOVES, WorkerState, advance
+
+SELECT = """
+    SELECT w.*, l.started_at AS lease_from, l.ended_at AS lease_until
+    FROM workers w LEFT JOIN leases l ON l.worker_id = w.id
+"""
+_BY_ID = SELECT + "WHERE w.id = ?"
+_LISTED = SELECT + "ORDER BY w.intended_at DESC, w.id DESC LIMIT ?"
+_LISTED_ALIVE = SELECT + "WHERE w.state <> 'gone' ORDER BY w.intended_at DESC, w.id DESC LIMIT ?"
+_INTEND = """
+    INSERT INTO workers (id, provider, gpu_class, offered_class, state, usd_per_hour, state_at, intended_at,
+        buy_at, key_hash, boot_billed, granularity_s, min_billed_s)
+    VALUES (?, ?, ?, ?, 'intended', ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO NOTHING
+"""
+_MOVE = """
+    UPDATE workers SET state = :to, state_at = :now,
+        creating_at = iif(:to = 'creating', :now, creating_at),
+        ready_at = iif(:to = 'ready', :now, ready_at),
+        instance_id = coalesce(:instance_id, instance_id),
+        lease_ends_at = coalesce(:lease_ends_at, lease_ends_at)
+    WHERE id = :id AND state = :before
+"""
+_START_LEASE = """
+    INSERT INTO leases (worker_id, provider, gpu_class, usd_per_hour, started_at, granularity_s, min_billed_s)
+    SELECT id, provider, gpu_class, usd_per_hour, ?, granularity_s, min_billed_s FROM workers WHERE id = ?
+    ON CONFLICT (worker_id) DO NOTHING
+"""
+_REGISTER = """
+    UPDATE workers SET incarnation = ?, capabilities = ?, gpu_class = ?, vram_gb = ?, capacity = ?,
+        heartbeat_at = ?
+    WHERE id = ?
+"""
+_FORGET_BEFORE = """
+    UPDATE workers SET claim_at = NULL, resident = '[]', error = NULL, probe_failures = 0 WHERE id = ?
+"""
+_BEAT = """
+    UPDATE workers SET heartbeat_at = :at, resident = :resident, error = :error
+    WHERE id = :id AND state IN ('ready', 'draining') AND incarnation = coalesce(:incarnation, incarnation)
+"""
+_PROBE = "UPDATE workers SET probe_failures = iif(?, 0, probe_failures + 1) WHERE id = ?"
+_NOTE_INSTANCE = """
+    UPDATE workers SET instance_id = ?, lease_ends_at = coalesce(?, lease_ends_at)
+    WHERE id = ? AND state <> 'gone'
+"""
+
+
+def get(database: Database, worker_id: str) -> Worker | None:
+    row = database.execute(_BY_ID, (worker_id,)).fetchone()
+    return worker_from(row) if row is not None else None
+
+
+def listed(database: Database, limit: int, *, include_gone: bool) -> list[Worker]:
+    query = _LISTED if include_gone else _LISTED_ALIVE
+    return [worker_from(row) for row in database.execute(query, (limit,)).fetchall()]
+
+
+def intend(database: Database, worker: NewWorker) -> None:
+    billing = (worker.boot_billed, worker.granularity_s, worker.min_billed_s)
+    offer = (worker.provider, worker.gpu_class, worker.gpu_class, worker.usd_per_hour)
+    times = (worker.intended_at, worker.intended_at, worker.buy_at)
+    made = database.execute(_INTEND, (worker.id, *offer, *times, worker.key_hash, *billing))
+    if made.rowcount == 0:
+        raise Duplicate("a worker with this id is there already")
+    events.record(database, moves.intended(worker))
+
+
+def move(database: Database, worker_id: str, wanted: WorkerMove, now: float) -> bool:
+    for before in wanted.expected:
+        advance(WORKER_MOVES, before, wanted.to)
+    worker = get(database, worker_id)
+    if worker is None or worker.state not in wanted.expected:
+        return False
+    _move(database, worker, wanted, now)
+    return True
+
+
+def register(database: Database, worker_id: str, said: Registration, now: float) -> bool:
+    worker = get(database, worker_id)
+    if worker is None:
+        return False
+    booting = WorkerState.READY in WORKER_MOVES[worker.state]
+    if not booting and worker.state not in rules.SERVING:
+        return False
+    if booting:
+        arrived = WorkerMove(WorkerState.READY, (worker.state,), moves.of_worker(worker_id), "registered")
+        _move(database, worker, arrived, now)
+    if worker.incarnation != said.incarnation:
+        database.execute(_FORGET_BEFORE, (worker_id,))
+        if not booting:
+            attempts.lose_all(database, worker_id, (), "the worker started again", now)
+            events.record(database, moves.restarted(worker, now))
+    offers = (capabilities_text(said.capabilities), said.gpu_class, said.vram_gb, said.capacity)
+    database.execute(_REGISTER, (said.incarnation, *offers, now, worker_id))
+    return True
+
+
+def record_beats(database: Database, beats: Sequence[Beat]) -> dict[str, bool]:
+    return {beat.worker_id: _beat(database, beat) for beat in beats}
+
+
+def note_claim(database: Database, worker_id: str, now: float) -> None:
+    database.execute("UPDATE workers SET claim_at = ? WHERE id = ?", (now, worker_id))
+
+
+def note_instance(database: Database, worker_id: str, instance_id: str, lease_ends_at: float | None) -> None:
+    database.execute(_NOTE_INSTANCE, (instance_id, lease_ends_at, worker_id))
+
+
+def note_probe(database: Database, worker_id: str, *, healthy: bool) -> None:
+    database.execute(_PROBE, (healthy, worker_id))
+
+
+def pause(database: Database, worker_id: str, who: str, now: float, *, on: bool) -> bool:
+    worker = get(database, worker_id)
+    if worker is None or worker.state is WorkerState.GONE:
+        return False
+    if worker.paused != on:
+        database.execute("UPDATE workers SET paused = ? WHERE id = ?", (on, worker_id))
+        events.record(database, moves.paused(worker_id, on=on, who=who, now=now))
+    return True
+
+
+def _beat(database: Database, beat: Beat) -> bool:
+    said = {
+        "id": beat.worker_id,
+        "at": beat.at,
+        "resident": to_json(beat.resident),
+        "error": beat.error,
+        "incarnation": beat.incarnation,
+    }
+    return database.execute(_BEAT, said).rowcount == 1
+
+
+def _move(database: Database, worker: Worker, wanted: WorkerMove, now: float) -> None:
+    """The move itself and all that hangs on it: the lease, the boot's duration, the attempts of a machine that goes."""
+    database.execute(
+        _MOVE,
+        {
+            "to": advance(WORKER_MOVES, worker.state, wanted.to),
+            "now": now,
+            "instance_id": wanted.instance_id,
+            "lease_ends_at": wanted.lease_ends_at,
+            "id": worker.id,
+            "before": worker.state,
+        },
+    )
+    events.record(database, moves.worker_moved(worker, wanted, now))
+    if wanted.to is WorkerState.READY or (wanted.to is WorkerState.CREATING and worker.boot_billed):
+        database.execute(_START_LEASE, (now, worker.id))
+    if wanted.to is WorkerState.READY:
+        _note_boot(database, worker, now)
+    if wanted.to is WorkerState.STOPPING:
+        attempts.lose_all(database, worker.id, (), wanted.reason, now)
+    if wanted.to is WorkerState.GONE:
+        _end_lease(database, replace(worker, instance_id=wanted.instance_id or worker.instance_id), now)
+
+
+def _note_boot(database: Database, worker: Worker, now: float) -> None:
+    row = database.execute(
+        "SELECT creating_at, offered_class FROM workers WHERE id = ?", (worker.id,)
+    ).fetchone()
+    if row["creating_at"] is not None:
+        history.boot_took(database, worker.provider, row["offered_class"], max(0.0, now - row["creating_at"]))
+
+
+def _end_lease(database: Database, worker: Worker, now: float) -> None:
+    """A create that the provider refused was never billed, and leaves no lease."""
+    if worker.state is WorkerState.CREATING and worker.instance_id is None:
+        database.execute("DELETE FROM leases WHERE worker_id = ?", (worker.id,))
+    else:
+        database.execute("UPDATE leases SET ended_at = ? WHERE worker_id = ?", (now, worker.id))
