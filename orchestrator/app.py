@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from gpulease import __version__
 from orchestrator.api import events, fleet, health, internal, jobs, uploads
 from orchestrator.api.problems import PROBLEMS, install
+from orchestrator.api.views import signed
 from orchestrator.apply import Applier, Deployment
 from orchestrator.clock import Clock, SteadyClock
 from orchestrator.fleet.agents import Agents
@@ -159,7 +160,7 @@ def _webhooks(parts: Parts) -> Webhooks:
     return Webhooks(
         parts.store,
         parts.clock,
-        result_url=parts.storage,
+        signed=lambda result: signed(parts, result),
         allow_hosts=parts.settings.allow_private_hosts,
     )
 

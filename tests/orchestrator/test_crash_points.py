@@ -13,17 +13,25 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from orchestrator.clock import SteadyClock
 from provider_clients.fake import FakeCloud
 
 from orchestrator.app import Address, Orchestrator, build, create_app
+from orchestrator.clock import SteadyClock
 from orchestrator.settings import Settings
 from orchestrator.store.sqlite import open_sqlite
 from provider_clients.base import LaunchSpec
 from scaling.snapshot import Capability, Offer
 
 WRITES = frozenset(
-    ["submit_jobs", "claim_job", "report_progress", "finish_attempt", "intend_worker", "move_worker", "register_worker"]
+    [
+        "submit_jobs",
+        "claim_job",
+        "report_progress",
+        "finish_attempt",
+        "intend_worker",
+        "move_worker",
+        "register_worker",
+    ]
 )
 STEPS = 12
 JOB = {"engine": "csm", "input": {"text": "Hello."}}
