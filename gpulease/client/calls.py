@@ -131,8 +131,8 @@ def cancel(job_id: JobId) -> Call[JobView]:
     return Call("POST", f"/v1/jobs/{_part(job_id)}/cancel", _job_view)
 
 
-def retry(job_id: JobId) -> Call[JobView]:
-    return Call("POST", f"/v1/jobs/{_part(job_id)}/retry", _job_view)
+def retry(job_id: JobId, key: str | None = None) -> Call[JobView]:
+    return Call("POST", f"/v1/jobs/{_part(job_id)}/retry", _job_view, headers=_key(key))
 
 
 def upload() -> Call[UploadView]:

@@ -1,0 +1,5 @@
+"""`python -m gpulease` is `gpulease`."""
+
+from gpulease.cli.main import main
+
+main()

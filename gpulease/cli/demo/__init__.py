@@ -1,0 +1,1 @@
+"""`gpulease demo`: the whole way of a job, once, on this machine."""

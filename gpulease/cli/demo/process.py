@@ -1,0 +1,104 @@
+"""The server that the demo starts, as a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gpulease.client import Client, ClientError
+
+START_S_MAX = 60.0
+STOP_S_MAX = 45.0
+LOG_LINES = 15
+
+
+class DemoFailed(Exception):
+    """A stage did not do what it should; the text says what."""
+
+
+class DemoServer:
+    """`gpulease up` on a free port, with none of the caller's settings. Leaving it stops it."""
+
+    def __init__(self, data: Path, settings: dict[str, str]) -> None:
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._log = data / "server.log"
+        self._command = [sys.executable, "-m", "gpulease", "up"]
+        self._command += ["--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
+        self._environment = _clean(os.environ) | settings
+        self._data = data
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            # In a session of its own, so that Ctrl-C reaches the demo only, which then stops it in order.
+            self._process = subprocess.Popen(  # noqa: S603  Our own program, by an argument vector.
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                cwd=self._data,
+                start_new_session=True,
+            )
+        try:
+            self._await_answer()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Asks it to end, as Ctrl-C does, and waits. Harmless when it has ended.
+
+        Raises:
+            DemoFailed: it had to be killed.
+        """
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise DemoFailed(f"the server did not stop within {STOP_S_MAX:.0f} s:\n{self.tail()}") from None
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+
+    def _await_answer(self) -> None:
+        until = time.monotonic() + START_S_MAX
+        with Client(self.url) as client:
+            while True:
+                if self._process.poll() is not None:
+                    raise DemoFailed(f"the server ended at once:\n{self.tail()}")
+                try:
+                    client.check()
+                except ClientError:
+                    if time.monotonic() > until:
+                        raise DemoFailed(f"the server does not answer:\n{self.tail()}") from None
+                else:
+                    return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _clean(environment: "os._Environ[str]") -> dict[str, str]:
+    """The caller's environment without settings of ours: the demo shows the same everywhere."""
+    ours = ("GPULEASE_", "GPU_IDLE_TIMEOUT", "PRE_LAUNCH_TIMEOUT", "MAX_RENDER_TIME")
+    return {name: value for name, value in environment.items() if not name.startswith(ours)}

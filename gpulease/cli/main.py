@@ -1,0 +1,71 @@
+"""`gpulease`: the commands, the options they share, and how errors end."""
+
+from typing import Annotated
+
+import typer
+
+from gpulease import __version__
+from gpulease.cli import doctor, fleet, jobs, keys, run, server
+from gpulease.cli.demo import story
+from gpulease.cli.terminal import err
+from gpulease.client import BadCredentials, ClientError, Unreachable
+
+app = typer.Typer(
+    name="gpulease",
+    help="Leases GPUs, runs jobs on them, and lets them go. Start with `gpulease demo`, or `gpulease up`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"gpulease {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    url: Annotated[
+        str | None, typer.Option(help="The server. Default: GPULEASE_URL, else http://127.0.0.1:8080.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Your API key. Default: GPULEASE_API_KEY. A local server needs none.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Where the server is; commands read it from the context."""
+
+
+for panel, commands in (
+    ("Try it", (story.demo, doctor.doctor)),
+    ("Jobs", (run.run, run.submit, jobs.jobs, jobs.job, jobs.watch, jobs.result, jobs.cancel)),
+    ("Fleet", (fleet.workers, fleet.drain, fleet.stop, fleet.engines, fleet.plan, fleet.costs)),
+    ("Programs", (server.up, server.worker)),
+):
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(keys.app, name="keys", rich_help_panel="Programs")
+
+
+def main() -> None:
+    """The entry point: every failure of a call becomes one line and status 1."""
+    try:
+        app()
+    except ClientError as error:
+        err.print(f"gpulease: {error}{_advice(error)}", markup=False)
+        raise SystemExit(1) from None
+
+
+def _advice(error: ClientError) -> str:
+    match error:
+        case Unreachable():
+            return "\nStart the server with `gpulease up`, or say where it is with --url or GPULEASE_URL."
+        case BadCredentials():
+            return "\nGive a key with --key or GPULEASE_API_KEY; `gpulease keys create` makes one."
+        case _:
+            return ""
