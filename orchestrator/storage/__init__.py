@@ -1,0 +1,1 @@
+"""Where uploads and results lie, and the signed URLs that lead there."""
