@@ -1,0 +1,47 @@
+"""All backends by name. They are imported only when they are asked about."""
+
+from importlib import import_module
+
+from gpulease.contract.agent import EngineOffer
+from worker_image.engines.base import Backend, EngineConfig
+from worker_image.settings import Settings, load
+
+BACKENDS = {
+    "hibari": "worker_image.engines.csm_hibari:Hibari",
+    "faster-whisper": "worker_image.engines.whisper_faster:FasterWhisper",
+    "command": "worker_image.engines.command:Command",
+    "blender": "worker_image.engines.blender:Blender",
+}
+"""The order is the preference where two backends run the same engine and model."""
+
+
+def make(name: str, config: EngineConfig) -> Backend:
+    module, _, attribute = BACKENDS[name].partition(":")
+    backend: Backend = getattr(import_module(module), attribute)(config)
+    return backend
+
+
+def config_of(settings: Settings) -> EngineConfig:
+    return EngineConfig(
+        commands=str(settings.commands.absolute()) if settings.commands else None,
+        whisper_models=str(settings.whisper_models.absolute()) if settings.whisper_models else None,
+    )
+
+
+def probe_all(config: EngineConfig | None = None) -> tuple[list[EngineOffer], dict[str, str]]:
+    """What this machine can run, and for each backend that it cannot, why. Without a config: the environment's."""
+    config = config or config_of(load())
+    offers: list[EngineOffer] = []
+    reasons: dict[str, str] = {}
+    for name in BACKENDS:
+        match make(name, config).probe():
+            case str() as reason:
+                reasons[name] = reason
+            case offer:
+                offers.append(offer)
+    return offers, reasons
+
+
+def choose(offers: tuple[EngineOffer, ...], engine: str, model: str | None) -> EngineOffer | None:
+    """The first offer of the engine that has the model; an unset model is any."""
+    return next((one for one in offers if one.engine == engine and model in (None, *one.models)), None)

@@ -1,0 +1,1 @@
+"""Engine hosts: every backend runs in a process of its own, resident between jobs."""

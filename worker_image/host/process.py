@@ -1,0 +1,170 @@
+"""The parent's side of one engine process: start it, give it a job, take the job back, end it with all its kin."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from gpulease.contract.jobs import Phase
+from worker_image.engines.base import EngineConfig, EngineJob, Outcome
+from worker_image.faults import HostFault, wire_to_fault
+from worker_image.host.log import JobLog
+from worker_image.settings import engine_environment
+
+CANCEL_GRACE_S = 2.0
+START_S_MAX = 60.0
+LINE_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Progress of a job inside its engine."""
+
+    phase: Phase
+    share: float
+    message: str | None = None
+    step: int | None = None
+    total_steps: int | None = None
+
+
+class EngineProcess:
+    """One resident backend in a process group of its own. It runs one job at a time."""
+
+    def __init__(self, backend: str, log_path: Path, process: asyncio.subprocess.Process) -> None:
+        self.backend = backend
+        self.model: str | None = None
+        self.log_path = log_path
+        self._process = process
+        self._ended = False
+
+    @classmethod
+    async def start(cls, backend: str, config: EngineConfig, folder: Path) -> Self:
+        """Starts the process in `folder`, which is its own.
+
+        Raises:
+            HostFault: it did not come up.
+        """
+        folder.mkdir(parents=True)  # noqa: ASYNC240  A new folder on the local disk.
+        log_path = folder / "log"
+        with log_path.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "worker_image.host.child", backend),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                cwd=folder,
+                env=engine_environment(folder),
+                start_new_session=True,
+                limit=LINE_BYTES_MAX,
+            )
+        host = cls(backend, log_path, process)
+        try:
+            async with asyncio.timeout(START_S_MAX):
+                await host._tell("start", config=asdict(config))
+                await host._hear()
+        except BaseException as error:
+            await host.end()
+            if isinstance(error, TimeoutError):
+                raise HostFault(
+                    "engine_start", f"{backend} did not start within {START_S_MAX:.0f} s"
+                ) from error
+            raise
+        return host
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def run(self, job: EngineJob, log: JobLog, on_step: Callable[[Step], None]) -> Outcome:
+        """Runs one job. When the caller is cancelled the engine is asked to stop, and killed if it does not.
+
+        Raises:
+            Faulted: the job's or the machine's fault; a crash is the machine's.
+        """
+        try:
+            await self._tell("run", job=asdict(job))
+            return await self._until_done(log, on_step)
+        except asyncio.CancelledError:
+            await self._take_back(job.id)
+            raise
+
+    async def _until_done(self, log: JobLog, on_step: Callable[[Step], None]) -> Outcome:
+        while True:
+            said = await self._hear(log)
+            match said.pop("is"):
+                case "loaded":
+                    self.model = said["model"]
+                case "progress":
+                    on_step(Step(**{**said, "phase": Phase(said["phase"])}))
+                case "done":
+                    return Outcome.from_json(said["outcome"])
+                case "fault":
+                    raise wire_to_fault(**said["fault"])
+                case other:
+                    raise HostFault("engine_failed", f"{self.backend} said {other!r}")
+
+    async def _take_back(self, job_id: str) -> None:
+        with contextlib.suppress(TimeoutError, HostFault):
+            async with asyncio.timeout(CANCEL_GRACE_S):
+                await self._tell("cancel", job_id=job_id)
+                while (await self._hear())["is"] not in ("done", "fault", "cancelled"):
+                    pass
+                return
+        await self.end()
+
+    async def _tell(self, do: str, **body: Any) -> None:
+        assert self._process.stdin is not None  # noqa: S101  We asked for a pipe.
+        with contextlib.suppress(ConnectionError):  # Its end is heard where its replies are.
+            self._process.stdin.write(json.dumps({"do": do, **body}).encode() + b"\n")
+            await self._process.stdin.drain()
+
+    async def _hear(self, log: JobLog | None = None) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101  We asked for a pipe.
+        line = await self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            await self.end()
+            last = (log or JobLog(self.log_path)).last_lines()
+            raise HostFault(
+                "engine_crashed", f"{self.backend} ended: {_how(self._process.returncode)}\n{last}"
+            )
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def kill(self) -> None:
+        """Kills the process, its group, and whatever left the group, at once. Safe to repeat."""
+        if self._ended:  # The number of its group may be somebody else's by now.
+            return
+        doomed: list[psutil.Process] = []
+        if self.alive:
+            with contextlib.suppress(psutil.Error):
+                doomed = psutil.Process(self._process.pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for process in doomed:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    async def end(self) -> None:
+        self.kill()
+        self._ended = True
+        await asyncio.shield(self._process.wait())
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        transport = getattr(self._process, "_transport", None)
+        if transport is not None:
+            transport.close()
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

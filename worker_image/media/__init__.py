@@ -1,0 +1,1 @@
+"""Media in and out: guarded downloads, sound, film, subtitles, archives."""

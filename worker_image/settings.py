@@ -1,0 +1,135 @@
+"""The worker's settings: the only reader of its environment.
+
+The first name of each is ours; the names after it are those of the first generation of workers, accepted as they are.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PORT_DEFAULT = 8000
+PORT_OFF = -1
+_SHARED_WITH_ENGINES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "DISPLAY",
+    "XDG_RUNTIME_DIR",
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+)
+_SHARED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "PYTHON")
+
+
+def _split(value: Any) -> Any:
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; the message lists every fault."""
+
+
+class Settings(BaseSettings):
+    """One instance a process, frozen. Times are in seconds. Arguments win over the environment.
+
+    The worker's environment is often another program's (a leasing orchestrator, a container's host), so names that
+    it does not know are ignored.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    orchestrator_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "GPULEASE_ORCHESTRATOR_URL", "BUFFER_ORCHESTRATOR_BASE_URL", "ORCHESTRATOR_BASE_URL"
+        ),
+        description="Where to ask for work; without it only /generate serves.",
+    )
+    worker_id: str | None = Field(
+        default=None, validation_alias=AliasChoices("GPULEASE_WORKER_ID", "BUFFER_WORKER_ID")
+    )
+    worker_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("GPULEASE_WORKER_KEY", "INTERNAL_API_KEY")
+    )
+    scratch: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "gpulease-worker",
+        validation_alias="GPULEASE_SCRATCH",
+        description="Everything the worker writes lies under here, and goes when it does.",
+    )
+    capacity: int = Field(
+        default=1, ge=1, le=64, validation_alias=AliasChoices("GPULEASE_WORKER_CAPACITY", "BUFFER_CAPACITY")
+    )
+    gpu_class: str = Field(
+        default="cpu", validation_alias=AliasChoices("GPULEASE_GPU_CLASS", "GPU_CLASS_NAME")
+    )
+    vram_gb: float = Field(default=0.0, ge=0, validation_alias="GPULEASE_VRAM_GB")
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias="GPULEASE_WORKER_HOST",
+        description="Where the app listens. Callers from other machines must send the worker's key.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=PORT_OFF,
+        le=65535,
+        validation_alias="GPULEASE_WORKER_PORT",
+        description="0 takes any free port, -1 serves no HTTP. Unset: 8000, or none for a leased local process.",
+    )
+    allow_private_hosts: Names = Field(default=(), validation_alias="GPULEASE_ALLOW_PRIVATE_HOSTS")
+    commands: Path | None = Field(
+        default=None, validation_alias="GPULEASE_COMMANDS", description="Programs of `command`, a JSON file."
+    )
+    whisper_models: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_WHISPER_MODELS",
+        description="A folder with one folder a model, in CTranslate2 format, named like the model.",
+    )
+    grace_s: float = Field(
+        default=10.0,
+        ge=0,
+        validation_alias="GPULEASE_WORKER_GRACE_S",
+        description="How long a stop waits for the running attempts.",
+    )
+    download_bytes_max: int = Field(
+        default=2 * 1024**3, gt=0, validation_alias="GPULEASE_WORKER_DOWNLOAD_BYTES_MAX"
+    )
+
+
+def load(**given: Any) -> Settings:
+    """Settings from arguments (None means not given) and the environment, in that order.
+
+    Raises:
+        SettingsError: with every fault, one a line.
+    """
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsError("\n".join(faults)) from error
+    if settings.orchestrator_url and not settings.worker_id:
+        raise SettingsError(
+            "worker_id: an orchestrator is set, so the worker needs its id (GPULEASE_WORKER_ID)"
+        )
+    return settings
+
+
+def engine_environment(folder: Path) -> dict[str, str]:
+    """What engines may see of the environment: no key of ours or of anybody's, no network for model hubs."""
+    shared = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _SHARED_WITH_ENGINES or name.startswith(_SHARED_PREFIXES)
+    }
+    return shared | {"TMPDIR": str(folder), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
