@@ -194,7 +194,8 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
     app.state.parts = orchestrator.parts
     for surface in (jobs, events, uploads, fleet, internal, health):
         app.include_router(surface.router)
-    app.include_router(files_router(orchestrator.parts.storage))
+    if isinstance(orchestrator.parts.storage, LocalStorage):
+        app.include_router(files_router(orchestrator.parts.storage))
     return app
 
 

@@ -1,18 +1,24 @@
 """The policy in force: seeded from the settings, then what ops stored last."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
-from scaling.decide import POLICIES
+from pydantic import AfterValidator, Field
 
 from gpulease.contract.base import Wire
 from orchestrator.clock import Clock
 from orchestrator.settings import Settings
 from orchestrator.store.protocol import Store
+from scaling.decide import POLICIES
 from scaling.policy import Limits, Policy
 
 SETTING = "policy"
+
+
+def _known(name: str) -> str:
+    if name not in POLICIES:
+        raise ValueError(f"there is no policy {name!r}; use one of: {', '.join(sorted(POLICIES))}")
+    return name
 
 
 class LimitsBody(Wire):
@@ -23,7 +29,7 @@ class LimitsBody(Wire):
 class PolicyBody(Wire):
     """The body of `PUT /v1/policy`: the whole policy, times in seconds, money in USD."""
 
-    name: str = Field(default="whatif", json_schema_extra={"enum": sorted(POLICIES)})
+    name: Annotated[str, AfterValidator(_known)] = "whatif"
     idle_s: float = Field(default=300, ge=0, le=86_400)
     launch_delay_s_min: float | None = Field(default=None, ge=0, le=3600)
     launch_delay_s_max: float | None = Field(default=None, ge=0, le=3600)

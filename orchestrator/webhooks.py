@@ -7,6 +7,7 @@ failure with its reason; a receiver that hangs holds up only the few sends that 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,8 +54,11 @@ class Webhooks:
         for delivery in fresh:
             task = asyncio.create_task(self._deliver(delivery))
             self._sending[delivery.id] = task
-            task.add_done_callback(lambda _, done=delivery.id: self._sending.pop(done, None))
+            task.add_done_callback(partial(self._sent, delivery.id))
         return len(fresh)
+
+    def _sent(self, delivery_id: int, _: asyncio.Task[None]) -> None:
+        self._sending.pop(delivery_id, None)
 
     async def drain(self) -> None:
         """Waits for what is on its way."""

@@ -148,7 +148,7 @@ async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, afte
     )
     machines = Machines()
     offer = Offer("fake", "cpu", 0.36, (Capability("csm", "fake"),))
-    cloud = FakeCloud(name="fake", offers=(offer,), boot_s=0.05, on_boot=machines.boot)
+    cloud = FakeCloud(offered=(offer,), boot_s=0.05, on_boot=machines.boot)
     store = await open_sqlite(tmp_path / "gpulease.db")
     mortal = Mortal(store, at, after)
     first = machines.body = await Body.born(settings, mortal, cloud)
