@@ -147,7 +147,7 @@ async def build(
         agents=agents,
         market=market,
         applier=applier,
-        inventory=Inventory(applier, unlisted_s_max=0.9 * settings.health_period_s),
+        inventory=Inventory(applier, settings.health_period_s),
         reconciler=reconciler,
         policy=policy,
         loops=loops,

@@ -15,21 +15,20 @@ from provider_clients.errors import NotFound, ProviderError
 from scaling.states import WorkerState
 
 W = WorkerState
-ORPHAN_GRACE_S = 60.0
-CREATE_GRACE_S = 60.0
+UNLISTED_LOOKS = 0.9
+"""Missing at one look and at the next: such an instance is gone."""
+UNKNOWN_LOOKS = 4
+"""A machine that may or may not have been made, and one that nobody wants, get so many periods of grace."""
 log = structlog.get_logger()
 
 
 class Inventory:
-    """`unlisted_s_max`: an instance that successive lists do not have for so long is gone."""
+    """Graces are counted in periods between looks, at 15 s by default."""
 
-    def __init__(
-        self, applier: Applier, *, unlisted_s_max: float, orphan_grace_s: float = ORPHAN_GRACE_S
-    ) -> None:
+    def __init__(self, applier: Applier, period_s: float) -> None:
         self._applier = applier
         self._clock = applier.clock
-        self._unlisted_s_max = unlisted_s_max
-        self._orphan_grace_s = orphan_grace_s
+        self._period_s = period_s
         self._missing_since: dict[str, float] = {}
         self._orphan_since: dict[str, float] = {}
         self.strangers: dict[str, tuple[str, ...]] = {}
@@ -74,7 +73,7 @@ class Inventory:
             return
         since = self._missing_since.setdefault(worker.id, self._clock.now())
         unknown = worker.state is W.CREATING and worker.instance_id is None
-        grace_s = CREATE_GRACE_S if unknown else self._unlisted_s_max
+        grace_s = self._period_s * (UNKNOWN_LOOKS if unknown else UNLISTED_LOOKS)
         if self._clock.now() - since >= grace_s or (instance is not None and not instance.running):
             self._missing_since.pop(worker.id, None)
             await self._applier.stop(
@@ -84,7 +83,7 @@ class Inventory:
     async def _orphan(self, provider: Provider, instance: Instance) -> None:
         """An instance of ours that no live row wants: after the grace, it goes."""
         since = self._orphan_since.setdefault(instance.tag, self._clock.now())
-        if self._clock.now() - since < self._orphan_grace_s:
+        if self._clock.now() - since < UNKNOWN_LOOKS * self._period_s:
             return
         log.warning("orphan_deleted", provider=provider.name, instance=instance.id)
         try:

@@ -6,9 +6,9 @@ import os
 import sys
 
 import structlog
-from provider_clients.local import LocalProvider
 
 from orchestrator.settings import Settings
+from provider_clients.local import LocalProvider
 from scaling.snapshot import Capability
 
 PROBE_S_MAX = 60.0

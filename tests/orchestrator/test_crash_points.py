@@ -68,27 +68,25 @@ class Mortal:
 
 
 class Body:
-    """One life of an orchestrator: the app and its client."""
+    """One life of an orchestrator: its parts, a client, and the tasks that it began."""
 
-    def __init__(self, orchestrator: Orchestrator, http: httpx.AsyncClient, lifespan) -> None:
-        self.orchestrator, self.http, self._lifespan = orchestrator, http, lifespan
+    def __init__(self, orchestrator: Orchestrator, http: httpx.AsyncClient, before: set[asyncio.Task]) -> None:
+        self.orchestrator, self.http, self._before = orchestrator, http, before
 
     @classmethod
     async def born(cls, settings, store, cloud) -> "Body":
+        before = asyncio.all_tasks()
         orchestrator = await build(settings, Address(settings, 80), store, SteadyClock(), {"fake": cloud})
-        app = create_app(orchestrator)
-        lifespan = app.router.lifespan_context(app)
-        await lifespan.__aenter__()
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-        return cls(
-            orchestrator, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), lifespan
-        )
+        transport = httpx.ASGITransport(create_app(orchestrator), client=("127.0.0.1", 1))
+        await orchestrator.start()
+        return cls(orchestrator, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1"), before)
 
-    async def die(self) -> None:
+    def die(self, spared: list[asyncio.Task]) -> None:
         """Everything that it runs is dropped where it stands."""
-        parts = self.orchestrator.parts
-        await parts.loops.stop()
-        await parts.applier.aclose()
+        self.orchestrator.parts.loops._scheduler.shutdown(wait=False)
+        self.orchestrator.parts.loops._running = False
+        for task in asyncio.all_tasks() - self._before - set(spared):
+            task.cancel()
 
 
 class Machines:
@@ -152,12 +150,11 @@ async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, afte
     store = await open_sqlite(tmp_path / "gpulease.db")
     mortal = Mortal(store, at, after)
     first = machines.body = await Body.born(settings, mortal, cloud)
-    await asyncio.sleep(0)
     submitting = asyncio.create_task(first.http.post("/v1/jobs", json=JOB, headers=KEY))
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(mortal.dead.wait(), 3.0)
-    await first.die()
-    submitting.cancel()
+    assert mortal.dead.is_set() or submitting.done()
+    first.die(machines.tasks)
 
     second = machines.body = await Body.born(settings, store, cloud)
     job_id = (await second.http.post("/v1/jobs", json=JOB, headers=KEY)).json()["id"]
@@ -173,7 +170,7 @@ async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, afte
     (await second.http.put("/v1/policy", json=policy)).raise_for_status()
     await until(nothing_leased)
     moves = (await second.http.get(f"/v1/jobs/{job_id}/events")).json()["items"]
-    assert [move["after"] for move in moves if move["kind"] == "job"].count("succeeded") == 1
+    assert [move["after"] for move in moves if move["kind"] == "state"].count("succeeded") == 1
     assert len((await second.http.get("/v1/jobs")).json()["items"]) == 1
     await second.orchestrator.stop()
     for task in machines.tasks:
