@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from scaling.check import check
-from scaling.decide import decide
 
 from gpulease.contract.engines import CATALOGUE
 from orchestrator.apply import Applier
 from orchestrator.fleet.agents import Agents
 from orchestrator.observe import Observer
 from orchestrator.store.rows import Attempt, Fleet, Job
+from scaling.check import check
+from scaling.decide import decide
 from scaling.place import runnable
 from scaling.plan import Plan
 from scaling.policy import Policy
