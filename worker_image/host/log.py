@@ -17,9 +17,12 @@ class JobLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._start = self._at = path.stat().st_size if path.exists() else 0
+        if path.stat().st_size > LOG_BYTES_MAX:
+            os.truncate(path, 0)
+        self._start = self._at = path.stat().st_size
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._cut = False
+        self._end: int | None = None
 
     def read(self, bytes_max: int) -> str:
         """The next piece, or nothing. Its length in UTF-8 may exceed `bytes_max` where bytes were not UTF-8."""
@@ -27,6 +30,8 @@ class JobLog:
             self._keep_small()
             return ""
         left = LOG_BYTES_MAX - (self._at - self._start)
+        if self._end is not None:
+            bytes_max = max(0, min(bytes_max, self._end - self._at))
         if left <= 0:
             self._cut = True
             return _CUT
@@ -35,6 +40,10 @@ class JobLog:
             chunk = file.read(min(bytes_max, left))
         self._at += len(chunk)
         return self._decoder.decode(chunk)
+
+    def close(self) -> None:
+        """The job is over: what is printed from now on is another's."""
+        self._end = self._path.stat().st_size
 
     def last_lines(self, count: int = 12) -> str:
         with self._path.open("rb") as file:

@@ -54,22 +54,22 @@ class EngineProcess:
         """
         folder.mkdir(parents=True)  # noqa: ASYNC240  A new folder on the local disk.
         log_path = folder / "log"
-        with log_path.open("ab") as log:
+        with log_path.open("ab") as sink:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "worker_image.host.child", backend),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=log,
+                stderr=sink,
                 cwd=folder,
                 env=engine_environment(folder),
                 start_new_session=True,
                 limit=LINE_BYTES_MAX,
             )
-        host = cls(backend, log_path, process)
+        host, log = cls(backend, log_path, process), JobLog(log_path)
         try:
             async with asyncio.timeout(START_S_MAX):
                 await host._tell("start", config=asdict(config))
-                await host._hear()
+                await host._hear(log)
         except BaseException as error:
             await host.end()
             if isinstance(error, TimeoutError):

@@ -1,0 +1,163 @@
+"""One worker process: the agent if an orchestrator is set, the HTTP app if a port is; both end together.
+
+A first SIGTERM or SIGINT drains (see `Agent.stop`), a second one ends everything at once. Either way no engine and no
+file of ours is left.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from worker_image.agent import Agent, Exit, Machine
+from worker_image.engines.registry import config_of, probe_all
+from worker_image.execute import Executor
+from worker_image.host.pool import HostPool
+from worker_image.http import make_app
+from worker_image.link import Link
+from worker_image.local import LocalJobs
+from worker_image.media.fetch import Fetcher
+from worker_image.media.prefetch import Prefetched
+from worker_image.scratch import close_scratch, open_scratch
+from worker_image.settings import PORT_DEFAULT, PORT_OFF, Settings
+from worker_image.slots import Slots
+
+_CANNOT_LISTEN = 1
+_GOODBYE_S = 5
+
+_log = structlog.get_logger()
+
+
+def main(settings: Settings) -> int:
+    """Runs a worker to its end and returns the exit code of its process."""
+    structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
+    return asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> int:
+    """The same inside a running loop, whose main thread must be the process's."""
+    scratch = open_scratch(settings.scratch)
+    config = config_of(settings)
+    offers, reasons = probe_all(config)
+    for backend, reason in reasons.items():
+        _log.info("not_offered", backend=backend, reason=reason)
+    pool = HostPool(config, scratch / "hosts")
+    prefetched = Prefetched(scratch / "prefetched")
+    executor = Executor(pool, tuple(offers), prefetched, settings.gpu_class)
+    machine = Machine(settings, pool, executor, prefetched, Slots(settings.capacity), scratch)
+    try:
+        return await _serve(machine)
+    finally:
+        await pool.close()
+        close_scratch(scratch)
+
+
+async def _serve(machine: Machine) -> int:
+    stop = asyncio.Event()
+    with _signals(machine, stop):
+        parts = [_serve_agent(machine, stop), _serve_http(machine, stop)]
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            done = await asyncio.gather(*tasks)
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    return max(done)
+
+
+async def _serve_agent(machine: Machine, stop: asyncio.Event) -> int:
+    settings = machine.settings
+    if not settings.orchestrator_url or not settings.worker_id:
+        return Exit.STOPPED
+    key = settings.worker_key.get_secret_value() if settings.worker_key else None
+    link = Link(settings.orchestrator_url, settings.worker_id, key)
+    agent = Agent(machine, link)
+    ending = asyncio.create_task(_when(stop, agent))
+    try:
+        return await agent.run()
+    finally:
+        stop.set()
+        await ending
+        await link.aclose()
+
+
+async def _when(stop: asyncio.Event, agent: Agent) -> None:
+    await stop.wait()
+    agent.stop()
+
+
+async def _serve_http(machine: Machine, stop: asyncio.Event) -> int:
+    """Serves until `stop`; running local jobs get the grace, then they are cancelled."""
+    settings = machine.settings
+    port = PORT_DEFAULT if settings.port is None else settings.port
+    if port == PORT_OFF:
+        return Exit.STOPPED
+    try:
+        listener = _listen(settings.host, port)
+    except OSError as error:
+        hint = "set GPULEASE_WORKER_PORT to another port, or to -1 for none"
+        _log.error("cannot_listen", host=settings.host, port=port, error=str(error), hint=hint)
+        stop.set()
+        return _CANNOT_LISTEN
+    fetcher = Fetcher(allow_hosts=settings.allow_private_hosts, bytes_max=settings.download_bytes_max)
+    jobs = LocalJobs(machine.executor, machine.slots, fetcher, machine.scratch / "local")
+    key = settings.worker_key.get_secret_value() if settings.worker_key else None
+    server = _Server(
+        uvicorn.Config(
+            make_app(jobs, machine.executor.offers, key),
+            lifespan="off",
+            log_level="warning",
+            timeout_graceful_shutdown=_GOODBYE_S,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await stop.wait()
+    if jobs.running:
+        await asyncio.wait(jobs.running, timeout=settings.grace_s)
+    await jobs.stop()
+    server.should_exit = True
+    await serving
+    return Exit.STOPPED
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    dual = family == socket.AF_INET6 and host == "::"
+    listener = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
+    _log.info("listening", host=host, port=listener.getsockname()[1])
+    return listener
+
+
+@contextlib.contextmanager
+def _signals(machine: Machine, stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def on_signal(name: str) -> None:
+        if stop.is_set():
+            machine.pool.kill()
+            close_scratch(machine.scratch)
+            os._exit(1)
+        _log.info("stopping", signal=name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number.name)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,115 @@
+"""Runs one piece of work on this worker: inputs in, an engine's process, an outcome out. Knows no orchestrator."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gpulease.contract.agent import EngineOffer
+from gpulease.contract.jobs import Phase
+from worker_image.engines.base import EngineJob, Outcome
+from worker_image.engines.registry import choose
+from worker_image.faults import HostFault, InputFault
+from worker_image.host.log import JobLog
+from worker_image.host.pool import HostPool
+from worker_image.host.process import Step
+from worker_image.media.fetch import Fetcher
+from worker_image.media.prefetch import Prefetched
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What to run. `inputs` maps URL fields of the input to where to fetch them; `folder` exists and is its own."""
+
+    id: str
+    engine: str
+    model: str | None
+    input: dict[str, Any]
+    folder: Path
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    stalled_after_s: float = 300.0
+    time_left_s: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An outcome, and the backend that made it."""
+
+    backend: str
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Ears:
+    """Whoever listens to a piece of work: its progress, and from the engine's start its log."""
+
+    on_step: Callable[[Step], None]
+    on_log: Callable[[JobLog], None] = lambda _: None
+
+
+class Executor:
+    def __init__(
+        self, pool: HostPool, offers: tuple[EngineOffer, ...], prefetched: Prefetched, gpu_class: str
+    ) -> None:
+        self._pool = pool
+        self._prefetched = prefetched
+        self._gpu_class = gpu_class
+        self.offers = offers
+
+    async def run(self, work: Work, fetcher: Fetcher, ears: Ears) -> Made:
+        """Runs it to its end; cancelling the caller stops the engine.
+
+        Raises:
+            Faulted: whose fault it was is in its kind.
+        """
+        started = time.monotonic()
+        offer = choose(self.offers, work.engine, work.model)
+        if offer is None:
+            raise HostFault(
+                "engine_missing", f"This worker cannot run {work.engine} {work.model or ''}".rstrip()
+            )
+        ears.on_step(Step(Phase.PREPARING, 0.0, "fetching inputs" if work.inputs else None))
+        try:
+            async with asyncio.timeout(work.time_left_s):
+                outcome = await self._run(work, offer, fetcher, ears)
+        except TimeoutError as error:
+            raise InputFault("timed_out", "The job ran past its max_time and was stopped.") from error
+        wall_s = round(time.monotonic() - started, 3)
+        own: dict[str, float | int | str] = {"SCRIPT_WALL_TIME_SEC": wall_s, "gpu_class": self._gpu_class}
+        return Made(offer.backend, replace(outcome, metrics={**outcome.metrics, **own}))
+
+    async def _run(self, work: Work, offer: EngineOffer, fetcher: Fetcher, ears: Ears) -> Outcome:
+        files = await self._fetch(work, fetcher)
+        job = EngineJob(work.id, work.engine, work.model, work.input, files, str(work.folder))
+        async with self._pool.lease(offer.engine, offer.backend, work.model) as host:
+            log = JobLog(host.log_path)
+            ears.on_log(log)
+            stall = asyncio.timeout(work.stalled_after_s)
+            clock = asyncio.get_running_loop()
+
+            def on_step(step: Step) -> None:
+                stall.reschedule(clock.time() + work.stalled_after_s)
+                ears.on_step(step)
+
+            try:
+                async with stall:
+                    return await host.run(job, log, on_step)
+            except TimeoutError as error:
+                if not stall.expired():
+                    raise
+                why = f"No progress for {work.stalled_after_s:.0f} s.\n{log.last_lines()}"
+                raise HostFault("stalled", why) from error
+            finally:
+                log.close()
+
+    async def _fetch(self, work: Work, fetcher: Fetcher) -> dict[str, str]:
+        """Inputs as files with fixed names; the fields' names are the catalogue's, and the numbers make them safe."""
+        files = {}
+        for number, (name, url) in enumerate(work.inputs.items()):
+            path = work.folder / f"input-{number}"
+            if not await self._prefetched.take(work.id, name, path):
+                await fetcher.fetch(url, path)
+            files[name] = str(path)
+        return files

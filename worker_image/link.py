@@ -1,0 +1,162 @@
+"""The agent's side of the protocol (`gpulease.contract.agent`): typed calls to the orchestrator, outbound only.
+
+LinkError
+├── Unreachable   no answer, or one of a server in trouble: try again
+├── Stale         409: what this is about has ended, or is another's; changes nothing
+├── Refused       401, 403: the key is wrong; stop
+└── Rejected      any other refusal: repeating it helps nobody
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from gpulease.contract import agent as wire
+
+CALL_S_MAX = 15.0
+CLAIM_MARGIN_S = 10.0
+UPLOAD_SILENCE_S_MAX = 60.0
+_CHUNK_BYTES = 256 * 1024
+_TROUBLE_STATUS = (408, 425, 429)
+
+Reply = TypeVar("Reply", bound=BaseModel)
+Value = TypeVar("Value")
+
+
+class LinkError(Exception):
+    """A call that brought no reply of use."""
+
+
+class Unreachable(LinkError):
+    """No answer, or a server in trouble; the call may have taken effect."""
+
+
+class Stale(LinkError):
+    """What the call is about has ended, or belongs to another incarnation."""
+
+
+class Refused(LinkError):
+    """The key is not accepted."""
+
+
+class Rejected(LinkError):
+    """The orchestrator does not take this call, now or later."""
+
+
+class Link:
+    """One worker's line to its orchestrator. `heard_at` is monotonic: when it last answered anything sensible."""
+
+    def __init__(self, base_url: str, worker_id: str, key: str | None) -> None:
+        self._base = f"{base_url.rstrip('/')}/internal/workers/{worker_id}"
+        headers = {"User-Agent": "gpulease-worker"} | ({"X-Internal-API-Key": key} if key else {})
+        timeout = httpx.Timeout(CALL_S_MAX)
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
+        # Storage must not see our key, and may be slow where it still makes headway.
+        self._storage = httpx.AsyncClient(timeout=httpx.Timeout(UPLOAD_SILENCE_S_MAX), trust_env=False)
+        self.heard_at = time.monotonic()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+        await self._storage.aclose()
+
+    async def register(self, said: wire.RegisterRequest) -> wire.RegisterReply:
+        return await self._post("register", said, wire.RegisterReply)
+
+    async def heartbeat(self, said: wire.HeartbeatRequest) -> wire.HeartbeatReply:
+        return await self._post("heartbeat", said, wire.HeartbeatReply)
+
+    async def claim(self, said: wire.ClaimRequest) -> wire.ClaimReply:
+        return await self._post("claim", said, wire.ClaimReply, timeout_s=said.wait_s + CLAIM_MARGIN_S)
+
+    async def progress(self, attempt: int, said: wire.ProgressReport) -> None:
+        await self._post(f"attempts/{attempt}/progress", said, wire.Ack)
+
+    async def logs(self, attempt: int, said: wire.LogChunk) -> None:
+        await self._post(f"attempts/{attempt}/logs", said, wire.Ack)
+
+    async def grant(self, attempt: int, said: wire.UploadRequest) -> wire.UploadGrant:
+        return await self._post(f"attempts/{attempt}/upload", said, wire.UploadGrant)
+
+    async def finish(self, attempt: int, said: wire.FinishReport) -> None:
+        await self._post(f"attempts/{attempt}/finish", said, wire.Ack)
+
+    async def put(self, grant: wire.UploadGrant, path: Path, size_bytes: int) -> None:
+        """Streams a file to where the grant says."""
+        headers = {"Content-Length": str(size_bytes), **grant.headers}
+        try:
+            reply = await self._storage.request(
+                grant.method, grant.url, headers=headers, content=_chunks(path)
+            )
+        except httpx.TransportError as error:
+            raise Unreachable(f"storage: {_why(error)}") from error
+        if reply.status_code >= 300:
+            raise Unreachable(f"storage answered {reply.status_code}: {reply.text[:200]}")
+
+    async def _post(
+        self, path: str, said: BaseModel, reply_model: type[Reply], *, timeout_s: float = CALL_S_MAX
+    ) -> Reply:
+        headers = {"Content-Type": "application/json"}
+        content = said.model_dump_json()
+        try:
+            reply = await self._client.post(
+                f"{self._base}/{path}", content=content, headers=headers, timeout=timeout_s
+            )
+            _check(reply)
+            answer = reply_model.model_validate_json(reply.content)
+            self.heard_at = time.monotonic()
+        except httpx.HTTPError as error:
+            raise Unreachable(_why(error)) from error
+        except ValueError as error:  # A proxy's page instead of a reply.
+            raise Unreachable(f"not a reply of an orchestrator: {str(error)[:200]}") from error
+        return answer
+
+
+async def patiently(call: Callable[[], Awaitable[Value]], *, for_s: float) -> Value:
+    """Repeats a call that may be repeated while the orchestrator is out of reach, for that long."""
+    tries = AsyncRetrying(
+        stop=stop_after_delay(for_s),
+        wait=wait_exponential_jitter(initial=0.2, max=5, jitter=0.5),
+        retry=retry_if_exception_type(Unreachable),
+        reraise=True,
+    )
+    return await tries(call)
+
+
+def _check(reply: httpx.Response) -> None:
+    if reply.is_success:
+        return
+    what = f"{reply.request.url.path} answered {reply.status_code}: {_detail(reply)}"
+    if reply.status_code == 409:
+        raise Stale(what)
+    if reply.status_code in (401, 403):
+        raise Refused(what)
+    if reply.status_code >= 500 or reply.status_code in _TROUBLE_STATUS:
+        raise Unreachable(what)
+    raise Rejected(what)
+
+
+def _detail(reply: httpx.Response) -> str:
+    try:
+        problem = reply.json()
+    except ValueError:
+        return reply.text[:200]
+    return (
+        str(problem.get("detail") or problem.get("title") or problem)[:300]
+        if isinstance(problem, dict)
+        else ""
+    )
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
