@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpulease.client import Client
 from gpulease.contract.engines import CATALOGUE
+from gpulease.contract.jobs import JobRequest
 
 SUBJECTS = {
     "analyze": "image_url",
@@ -41,6 +42,19 @@ def read_input(engine: str, subject: str | None, pairs: Sequence[str], model: st
             raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--input")
         _put(found, name.split("."), _value(engine, name, text))
     return found
+
+
+def request_of(**fields: Any) -> JobRequest:
+    """The request.
+
+    Raises:
+        typer.BadParameter: a field is not what the contract says; it names the first.
+    """
+    try:
+        return JobRequest(**fields)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise typer.BadParameter(fault["msg"], param_hint=".".join(map(str, fault["loc"]))) from None
 
 
 def _subject_field(engine: str) -> str:

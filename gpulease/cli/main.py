@@ -1,5 +1,6 @@
 """`gpulease`: the commands, the options they share, and how errors end."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -52,12 +53,18 @@ for panel, commands in (
 app.add_typer(keys.app, name="keys", rich_help_panel="Programs")
 
 
-def main() -> None:
-    """The entry point: every failure of a call becomes one line and status 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point, for the program's own arguments unless others are given.
+
+    A failed call, or file, becomes one clear message and status 1.
+    """
     try:
-        app()
+        app(args=arguments)
     except ClientError as error:
         err.print(f"gpulease: {error}{_advice(error)}", markup=False)
+        raise SystemExit(1) from None
+    except OSError as error:
+        err.print(f"gpulease: {error}", markup=False)
         raise SystemExit(1) from None
 
 

@@ -25,8 +25,8 @@ def show_outcome(job: JobView, saved: list[Path] | None = None) -> None:
         return
     if job.result.text:
         typer.echo(job.result.text)
-    for line in saved or [file.url for file in job.result.files if file.url]:
-        typer.echo(str(line))
+    for place in saved or (file.url for file in job.result.files):
+        typer.echo(str(place))
     err.print(f"{made_by(job.result)}, {took(job)}, {usd(job.cost_usd)}", markup=False, style="dim")
     if job.result.ignored:
         err.print(f"Without meaning here, and so ignored: {', '.join(job.result.ignored)}", style="dim")

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from gpulease.cli.ask import read_input, upload_files
+from gpulease.cli.ask import read_input, request_of, upload_files
 from gpulease.cli.live import follow
 from gpulease.cli.outcome import download_all, show_outcome
 from gpulease.cli.terminal import AsJson, client_of, err, show_json
 from gpulease.client import Client, ClientError
-from gpulease.contract.jobs import JobRequest, JobView
+from gpulease.contract.jobs import JobView
 
 Engine = Annotated[
     str, typer.Argument(help="What runs it: csm, whisper, blender, command … see `gpulease engines`.")
@@ -49,7 +49,7 @@ def run(
     given = read_input(engine, subject, inputs or [], model)
     with client_of(context) as client:
         given = upload_files(client, engine, given)
-        job = client.submit(JobRequest(engine=engine, input=given, priority=priority, max_time=max_time))
+        job = client.submit(request_of(engine=engine, input=given, priority=priority, max_time=max_time))
         err.print(f"Job {job.id}", style="dim")
         ended = _follow_or_cancel(client, job)
         saved = download_all(client, ended, output)
@@ -112,7 +112,7 @@ def submit(
     }
     given = read_input(engine, subject, inputs or [], model)
     with client_of(context) as client:
-        request = JobRequest(input=upload_files(client, engine, given), **wanted)
+        request = request_of(input=upload_files(client, engine, given), **wanted)
         job = client.submit(request, idempotency_key=idempotency_key)
     if as_json:
         show_json(job)

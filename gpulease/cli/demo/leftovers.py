@@ -9,12 +9,13 @@ GONE_S_MAX = 5.0
 _LOOKED_AT = ["cmdline", "environ", "cwd", "open_files"]
 
 
-def leftovers(data: Path) -> list[str]:
-    """Processes that still have the data directory in command line, environment, folder or open files.
+def leftovers(data: Path, within_s: float = GONE_S_MAX) -> list[str]:
+    """Processes that still have the data directory in command line, environment, folder or open files
+    after so many seconds.
 
     Ourselves and those that started us are left out: the caller may have named the directory.
     """
-    until = time.monotonic() + GONE_S_MAX
+    until = time.monotonic() + within_s
     while (found := _holders(data)) and time.monotonic() < until:
         time.sleep(0.2)
     return found
