@@ -124,7 +124,11 @@ async def patiently(call: Callable[[], Awaitable[Value]], *, for_s: float) -> Va
         retry=retry_if_exception_type(Unreachable),
         reraise=True,
     )
-    return await tries(call)
+
+    async def once() -> Value:
+        return await call()
+
+    return await tries(once)
 
 
 def _check(reply: httpx.Response) -> None:

@@ -36,6 +36,10 @@ class ProblemError(Exception):
         self.problem = Problem(status=status, title=title, detail=detail, **extra)
 
 
-def invalid(errors: Iterable[FieldFault], detail: str = "Mend the named fields and send it again.") -> ProblemError:
+def invalid(
+    errors: Iterable[FieldFault], detail: str = "Mend the named fields and send it again."
+) -> ProblemError:
     """422: the request was understood, and its fields are wrong."""
-    return ProblemError(422, "The request is not valid", detail, type="/problems/invalid", errors=tuple(errors))
+    return ProblemError(
+        422, "The request is not valid", detail, type="/problems/invalid", errors=tuple(errors)
+    )

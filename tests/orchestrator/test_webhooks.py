@@ -105,7 +105,7 @@ async def test_a_receiver_that_hangs_slows_nobody_else(hooks):
     for n in range(6):
         await ended_job(store, clock, f"{url}/hang", f"{n}" * 8 + "-1111-1111-1111-111111111111")
     async with served(receiver.app) as elsewhere:
-        await ended_job(store, clock, f"{elsewhere}/ok")
+        await ended_job(store, clock, f"{elsewhere}/ok", "a" * 8 + "-1111-1111-1111-111111111111")
         await asyncio.wait_for(webhooks.deliver_due(), 1)
         await asyncio.sleep(0.5)
     kinds = [kind for kind, _, _ in receiver.got]
