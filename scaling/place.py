@@ -71,13 +71,17 @@ def choose(
     resident: Sequence[str],
     running_by_owner: Mapping[str, int],
 ) -> Need | None:
-    """The need whose head a free worker takes next: priority, urgency, warmth, fair share, deadline, age."""
+    """The need whose head a free worker takes next: priority, urgency, warmth, fair share, deadline, age.
 
-    def order(candidate: Candidate) -> tuple[int, bool, bool, bool, int, float, float]:
+    Low priority goes after all others whatever its number: a job that rides on paid machines and went first
+    would make the one behind it ask for another machine.
+    """
+
+    def order(candidate: Candidate) -> tuple[bool, int, bool, bool, int, float, float]:
         urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > WARM_WAIT_S_MAX
         return (
-            -candidate.need.priority,
             candidate.need.low_priority,
+            -candidate.need.priority,
             not urgent,
             not urgent and not warm(candidate.need, resident),
             running_by_owner.get(candidate.need.owner, 0),

@@ -1,0 +1,119 @@
+"""Snapshot in, plan out. What the demand is, a named policy says; health, intents and idling are the same for all."""
+
+from collections.abc import Mapping, Sequence
+
+from scaling.demand.budget import Ledger
+from scaling.demand.catalogue import ORDERED, Catalogue
+from scaling.demand.supply import Slots, slots_of
+from scaling.demand.walk import Demand, Scene
+from scaling.estimate import Times
+from scaling.health import idle_out, is_supply, must_end
+from scaling.plan import Action, Buy, Drain, Plan, Stop, Withdraw
+from scaling.policies import POLICIES
+from scaling.policy import Policy
+from scaling.snapshot import Snapshot, WorkerView
+from scaling.states import WorkerState
+
+__all__ = ["POLICIES", "decide"]
+
+
+def decide(snapshot: Snapshot, policy: Policy) -> Plan:
+    """The plan for this picture: endings first, then intents, then launches; each in a stable order.
+
+    Raises:
+        ValueError: no policy of that name.
+    """
+    if policy.name not in POLICIES:
+        raise ValueError(f"no policy is called {policy.name!r}; there are {', '.join(sorted(POLICIES))}")
+    times = Times(snapshot.estimates)
+    catalogue = Catalogue(snapshot, times)
+    workers = sorted(
+        (one for one in snapshot.workers if one.state is not WorkerState.GONE), key=lambda one: one.id
+    )
+    endings = {one.id: end for one in workers if (end := must_end(one, policy))}
+    refused = _refused_intents(workers, catalogue, policy, snapshot.usd_today)
+    supply = [one for one in workers if one.id not in endings and one.id not in refused]
+    scene = Scene(
+        snapshot=snapshot,
+        policy=policy,
+        catalogue=catalogue,
+        times=times,
+        slots=_slots(supply, snapshot, catalogue, times, policy),
+        ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
+    )
+    wanted = POLICIES[policy.name](scene)
+    return Plan(
+        actions=(
+            *_endings(supply, endings, wanted, policy, catalogue),
+            *_second_look(workers, refused, wanted),
+            *wanted.launches,
+        ),
+        blocked=wanted.blocked,
+    )
+
+
+def _slots(
+    supply: Sequence[WorkerView], snapshot: Snapshot, catalogue: Catalogue, times: Times, policy: Policy
+) -> tuple[Slots, ...]:
+    apart = frozenset(avoided for group in snapshot.groups for avoided in group.need.avoid)
+    return tuple(slots_of(one, catalogue, times, policy, apart) for one in supply if is_supply(one, policy))
+
+
+def _ledger(workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy, usd_today: float) -> Ledger:
+    """All that we pay or may have to pay. Today's bill does not show yet what is on order."""
+    ledger = Ledger(policy, usd_today)
+    for worker in workers:
+        ledger.add_worker(worker, catalogue.order_usd(worker) if worker.state in ORDERED else 0.0)
+    return ledger
+
+
+def _refused_intents(
+    workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy, usd_today: float
+) -> Mapping[str, str]:
+    """Intents that may not be bought any more, with why: the limits came down, or the offer is not to be had."""
+    refused: dict[str, str] = {}
+    ledger = Ledger(policy, usd_today)
+    for worker in workers:
+        if worker.state is not WorkerState.INTENDED:
+            ledger.add_worker(worker)
+    intents = (one for one in workers if one.state is WorkerState.INTENDED)
+    for worker in sorted(intents, key=lambda one: (one.buy_in_s, one.id)):
+        offer = catalogue.of(worker)
+        if offer is None:
+            refused[worker.id] = f"{worker.provider}/{worker.gpu_class} is not for sale any more"
+        elif offer.cooled_s > 0:
+            refused[worker.id] = f"{worker.provider}/{worker.gpu_class} refused a launch a moment ago"
+        elif refusal := ledger.limit_refusal(worker.provider, worker.usd_per_hour):
+            refused[worker.id] = refusal.reason
+        else:
+            ledger.add_worker(worker)
+    return refused
+
+
+def _endings(
+    supply: Sequence[WorkerView],
+    endings: Mapping[str, Stop | Drain],
+    wanted: Demand,
+    policy: Policy,
+    catalogue: Catalogue,
+) -> Sequence[Action]:
+    """What must end, and then what is idle and was given nothing by the walk."""
+    surplus = (idle_out(one, policy, catalogue.of(one)) for one in supply if one.id not in wanted.used)
+    return [*endings.values(), *(end for end in surplus if end)]
+
+
+def _second_look(
+    workers: Sequence[WorkerView], refused: Mapping[str, str], wanted: Demand
+) -> Sequence[Buy | Withdraw]:
+    """Buys the intents whose delay is over and that the demand still uses; the unused ones go at once."""
+    looks: list[Buy | Withdraw] = []
+    for worker in workers:
+        if worker.state is not WorkerState.INTENDED:
+            continue
+        if worker.id in refused:
+            looks.append(Withdraw(worker.id, refused[worker.id]))
+        elif worker.id not in wanted.used:
+            looks.append(Withdraw(worker.id, "no job needs it any more"))
+        elif worker.buy_in_s <= 0:
+            looks.append(Buy(worker.id, "still needed at the second look"))
+    return looks

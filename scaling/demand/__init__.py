@@ -1,0 +1,1 @@
+"""What the queue asks of the fleet: supply, offers and budgets, and the walk that matches them."""

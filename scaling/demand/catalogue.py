@@ -1,0 +1,83 @@
+"""What could be leased for a need, the cheapest for the job first."""
+
+from dataclasses import dataclass
+
+from scaling.estimate import Times
+from scaling.health import billed_s
+from scaling.place import Host, runnable
+from scaling.snapshot import Need, Offer, Snapshot, WorkerView
+from scaling.states import WorkerState
+
+ORDERED = frozenset({WorkerState.INTENDED, WorkerState.CREATING, WorkerState.STARTING})
+Wish = tuple[object, ...]
+
+
+def wish(need: Need) -> Wish:
+    """What decides on which machines a need runs; groups that differ in owner or priority share it."""
+    return (
+        need.engine,
+        need.model,
+        need.features,
+        need.gpu_class,
+        need.min_vram_gb,
+        need.providers,
+        need.usd_per_hour_max,
+        need.avoid,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """An offer that runs a need, the cost of one job on a machine of its own (USD), and its boot (seconds)."""
+
+    offer: Offer
+    cost_usd: float
+    boot_s: float
+
+
+class Catalogue:
+    def __init__(self, snapshot: Snapshot, times: Times) -> None:
+        self._offers = sorted(snapshot.offers, key=_order)
+        self._times = times
+        self._by_kind: dict[tuple[str, str], list[Offer]] = {}
+        for offer in self._offers:
+            self._by_kind.setdefault((offer.provider, offer.gpu_class), []).append(offer)
+        self._fits: dict[Wish, tuple[Fit, ...]] = {}
+
+    def of(self, worker: WorkerView) -> Offer | None:
+        """The offer that a worker came from: that of its price if there are several of its class."""
+        same = self._by_kind.get((worker.provider, worker.gpu_class), [])
+        exact = (one for one in same if one.usd_per_hour == worker.usd_per_hour)
+        return next(exact, same[0] if same else None)
+
+    def host(self, worker: WorkerView) -> Host:
+        """What a worker can run. One on order says nothing of itself yet, so its offer does."""
+        if worker.state in ORDERED and not worker.capabilities:
+            return self.of(worker) or worker
+        return worker
+
+    def fits(self, need: Need) -> tuple[Fit, ...]:
+        """All offers that run it, sold out or not: cheapest job first, then the faster boot, then by name."""
+        key = wish(need)
+        if key not in self._fits:
+            found = [self._fit(need, offer) for offer in self._offers if runnable(need, offer)]
+            self._fits[key] = tuple(sorted(found, key=lambda fit: (fit.cost_usd, fit.boot_s)))
+        return self._fits[key]
+
+    def order_usd(self, worker: WorkerView) -> float:
+        """What the boot of a worker on order will cost at least, as no bill shows it yet."""
+        offer = self.of(worker)
+        return 0.0 if offer is None else self._cost_usd(offer, 0.0)
+
+    def _fit(self, need: Need, offer: Offer) -> Fit:
+        service_s = self._times.service(need, offer.gpu_class).mean_s
+        boot_s = self._times.boot(offer.provider, offer.gpu_class).mean_s
+        return Fit(offer, self._cost_usd(offer, service_s), boot_s)
+
+    def _cost_usd(self, offer: Offer, service_s: float) -> float:
+        boot_s = self._times.boot(offer.provider, offer.gpu_class).mean_s if offer.boot_billed else 0.0
+        return offer.usd_per_hour * billed_s(offer, service_s + boot_s) / 3600
+
+
+def _order(offer: Offer) -> tuple[str, str, float, tuple[object, ...]]:
+    return (offer.provider, offer.gpu_class, offer.usd_per_hour, offer.capabilities)

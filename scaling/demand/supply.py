@@ -1,0 +1,205 @@
+"""Slots by when they are free: lanes of machines alike, each a pair of heaps."""
+
+import heapq
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from scaling.demand.catalogue import Catalogue, Wish, wish
+from scaling.estimate import Times, remaining_s
+from scaling.health import claims
+from scaling.place import Host, runnable
+from scaling.policy import Policy
+from scaling.snapshot import Need, Offer, WorkerView
+from scaling.states import WorkerState
+
+LEASE_STEPS_S = (0.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
+"""What is left of a lease is rounded down to one of these, so that machines alike share a lane."""
+ENDLESS = math.inf
+Entry = tuple[float, float, str]
+"""Seconds until it is free, seconds it has been idle (most recently used first), whose it is."""
+LaneKey = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The slots of one machine: those free (now, or when it has booted) and when the busy ones will be."""
+
+    key: LaneKey
+    host: Host
+    host_id: str
+    until_s: float
+    bought: bool
+    fresh: tuple[Entry, ...]
+    promised: tuple[Entry, ...] = ()
+
+
+@dataclass(slots=True)
+class Lane:
+    """Machines that are alike to every job. `shift_s` is added to all promised times, which saves rewriting them."""
+
+    host: Host
+    host_id: str
+    until_s: float
+    bought: bool
+    fresh: list[Entry] = field(default_factory=list)
+    promised: list[Entry] = field(default_factory=list)
+    shift_s: float = 0.0
+    flooded: bool = False
+
+    def __len__(self) -> int:
+        return len(self.fresh) + len(self.promised)
+
+    def promise(self, entry: Entry, free_s: float) -> None:
+        heapq.heappush(self.promised, (free_s - self.shift_s, entry[1], entry[2]))
+
+    def flood(self, added_s: float) -> None:
+        """More jobs than slots: every slot is in use, and each is free `added_s` later."""
+        for entry in self.fresh:
+            self.promise(entry, entry[0])
+        self.fresh.clear()
+        self.shift_s += added_s
+        self.flooded = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The latest start that is good enough, on a slot promised to nobody and on one that others wait for."""
+
+    fresh_s: float
+    promised_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    lane: Lane
+    entry: Entry
+    free_s: float
+
+
+class Pool:
+    """All supply of one walk."""
+
+    def __init__(self, slots: Iterable[Slots], times: Times) -> None:
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._times = times
+        self._fitting: dict[Wish, list[Lane]] = {}
+        self.used: set[str] = set()
+        for one in slots:
+            lane = self._lane(one)
+            lane.fresh.extend(one.fresh)
+            lane.promised.extend(one.promised)
+        for lane in self._lanes.values():
+            heapq.heapify(lane.fresh)
+            heapq.heapify(lane.promised)
+
+    def _lane(self, slots: Slots) -> Lane:
+        if slots.key not in self._lanes:
+            self._lanes[slots.key] = Lane(slots.host, slots.host_id, slots.until_s, slots.bought)
+            self._fitting.clear()
+        return self._lanes[slots.key]
+
+    def add(self, slots: Slots) -> None:
+        """A machine ordered during the walk."""
+        lane = self._lane(slots)
+        for entry in slots.fresh:
+            heapq.heappush(lane.fresh, entry)
+
+    def fitting(self, need: Need) -> list[Lane]:
+        key = wish(need)
+        if key not in self._fitting:
+            self._fitting[key] = [lane for lane in self._lanes.values() if self._fits(need, lane)]
+        return self._fitting[key]
+
+    def _fits(self, need: Need, lane: Lane) -> bool:
+        if not runnable(need, lane.host, lane.host_id):
+            return False
+        return lane.until_s == ENDLESS or self._times.service(need, lane.host.gpu_class).p90_s <= lane.until_s
+
+    def pick(self, lanes: Sequence[Lane], bounds: Bounds) -> Pick | None:
+        """Takes the slot that is free first, within the bounds; among equals the bought, then the last used."""
+        best: tuple[float, bool, Entry] | None = None
+        found: tuple[Lane, bool] | None = None
+        for lane in lanes:
+            for heap, latest_s, shift_s in (
+                (lane.fresh, bounds.fresh_s, 0.0),
+                (lane.promised, bounds.promised_s, lane.shift_s),
+            ):
+                if heap and heap[0][0] + shift_s <= latest_s:
+                    order = (heap[0][0] + shift_s, not lane.bought, heap[0])
+                    if best is None or order < best:
+                        best, found = order, (lane, heap is lane.fresh)
+        if best is None or found is None:
+            return None
+        lane, is_fresh = found
+        entry = heapq.heappop(lane.fresh if is_fresh else lane.promised)
+        self.used.add(entry[2])
+        return Pick(lane, entry, best[0])
+
+    def earliest_s(self, lanes: Sequence[Lane]) -> float:
+        """Seconds until the first of these slots is free, whoever it is promised to; infinite without any."""
+        fresh = (lane.fresh[0][0] for lane in lanes if lane.fresh)
+        promised = (lane.promised[0][0] + lane.shift_s for lane in lanes if lane.promised)
+        return min([*fresh, *promised], default=math.inf)
+
+    def used_ids(self) -> frozenset[str]:
+        """Whose slots the walk gave work to."""
+        flooded = (entry[2] for lane in self._lanes.values() if lane.flooded for entry in lane.promised)
+        return frozenset(self.used.union(flooded))
+
+
+def slots_of(
+    worker: WorkerView, catalogue: Catalogue, times: Times, policy: Policy, apart: frozenset[str]
+) -> Slots:
+    """The slots of a worker that is supply. Workers in `apart` are avoided by some, and get their own lane."""
+    host = catalogue.host(worker)
+    until_s = ENDLESS if worker.lease_left_s is None else _step_down(worker.lease_left_s)
+    bought = worker.state is not WorkerState.INTENDED
+    host_id = worker.id if worker.id in apart else ""
+    if worker.state is WorkerState.READY:
+        fresh, promised = _ready_slots(worker, times, policy)
+    else:
+        fresh, promised = _ordered_slots(worker, catalogue, times), ()
+    return Slots(_key(host, host_id, until_s, bought), host, host_id, until_s, bought, fresh, promised)
+
+
+def launch_slots(offer: Offer, name: str, free_s: float) -> Slots:
+    """The slots that a launch will have; they are those of the intent that it becomes."""
+    key = _key(offer, "", ENDLESS, bought=False)
+    return Slots(key, offer, "", ENDLESS, bought=False, fresh=((free_s, 0.0, name),) * offer.capacity)
+
+
+def _key(host: Host, host_id: str, until_s: float, bought: bool) -> LaneKey:  # noqa: FBT001
+    gpu = (host.provider, host.gpu_class, host.vram_gb, host.usd_per_hour)
+    return (*gpu, host.capabilities, host_id, until_s, bought)
+
+
+def _step_down(left_s: float) -> float:
+    return LEASE_STEPS_S[max(0, bisect_right(LEASE_STEPS_S, left_s) - 1)]
+
+
+def _ready_slots(
+    worker: WorkerView, times: Times, policy: Policy
+) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    free = worker.free_slots if claims(worker, policy) else 0
+    fresh = ((0.0, worker.idle_s or 0.0, worker.id),) * free
+    return fresh, tuple((rest_s, 0.0, worker.id) for rest_s in _rests_s(worker, times))
+
+
+def _rests_s(worker: WorkerView, times: Times) -> Iterable[float]:
+    for run in worker.running:
+        whole = times.service(Need(run.engine, run.model), worker.gpu_class)
+        yield max(0.0, min(run.time_left_s, remaining_s(whole, run.run_s)))
+
+
+def _ordered_slots(worker: WorkerView, catalogue: Catalogue, times: Times) -> tuple[Entry, ...]:
+    """A boot that overruns is never taken to last longer than a new one would, or each would buy another."""
+    boot = times.boot(worker.provider, worker.gpu_class)
+    if worker.state is WorkerState.INTENDED:
+        eta_s = max(0.0, worker.buy_in_s) + boot.mean_s
+    else:
+        eta_s = min(boot.mean_s, remaining_s(boot, max(worker.state_age_s, worker.lease_age_s)))
+    offer = catalogue.of(worker)
+    capacity = worker.capacity if offer is None or worker.capabilities else offer.capacity
+    return ((eta_s, 0.0, worker.id),) * capacity

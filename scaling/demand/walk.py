@@ -1,0 +1,276 @@
+"""The what-if walk: the queue, in claim order, over the times at which slots are predicted to be free.
+
+A job that finds no slot early enough asks for a machine. The walk is repeated with the machines it asked for as
+supply until it asks for no more, so that deciding again on the state that its plan leads to buys nothing.
+
+Its cost is bounded by groups and slots and not by the queue: jobs that are alike are taken in bundles, and what
+nothing can serve soon is spread over all slots at once.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from scaling.demand.blocked import no_machine
+from scaling.demand.budget import Ledger, Refusal
+from scaling.demand.catalogue import Catalogue, Fit
+from scaling.demand.supply import Bounds, Lane, Pool, Slots, launch_slots
+from scaling.estimate import Times
+from scaling.plan import Blocked, Launch
+from scaling.policy import Policy
+from scaling.snapshot import JobGroup, Need, Offer, Snapshot
+
+BUNDLES_MAX = 2_000
+"""A walk handles about so many bundles of jobs; below it, every job is a bundle of its own."""
+SERVICE_S_MIN = 0.001
+ANY_TIME = Bounds(math.inf, math.inf)
+FREE_OR_ORDERED = Bounds(math.inf, -math.inf)
+REFUSALS = ("budget_workers", "budget_usd_per_hour", "budget_usd_per_day", "cooling", "no_capacity")
+"""When several offers are refused for several reasons: what ops can change is told first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What policies differ in. `eager` asks for one machine per job that no free or ordered slot covers."""
+
+    eager: Callable[[Offer], bool]
+    delay_s: Callable[[Policy, Offer], tuple[float, float]]
+    """Least and most seconds between an intent and its second look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a walk reads. `ledger` makes a fresh account of what is leased and ordered."""
+
+    snapshot: Snapshot
+    policy: Policy
+    catalogue: Catalogue
+    times: Times
+    slots: tuple[Slots, ...]
+    ledger: Callable[[], Ledger]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A launch, and the name under which its slots are in the pool."""
+
+    name: str
+    fit: Fit
+    action: Launch
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the queue asks for. `used` are the workers that the walk gave work to."""
+
+    launches: tuple[Launch, ...]
+    used: frozenset[str]
+    blocked: tuple[Blocked, ...]
+
+
+def claim_order(group: JobGroup) -> tuple[object, ...]:
+    """The order in which groups are claimed, as far as it does not depend on who claims; then by what they are."""
+    need = group.need
+    return (
+        need.low_priority,
+        -need.priority,
+        math.inf if group.slack_s is None else group.slack_s,
+        -group.oldest_age_s,
+        group.count,
+        _identity(need),
+    )
+
+
+def _identity(need: Need) -> tuple[object, ...]:
+    limit = math.inf if need.usd_per_hour_max is None else need.usd_per_hour_max
+    host = (need.gpu_class or "", need.min_vram_gb, need.providers, limit)
+    return (need.engine, need.model or "", need.features, need.queue, *host, need.owner, need.avoid)
+
+
+def demand(scene: Scene, rule: Rule) -> Demand:
+    groups = sorted((one for one in scene.snapshot.groups if one.count > 0), key=claim_order)
+    orders: tuple[Order, ...] = ()
+    while True:
+        walk = Walk(scene, rule, orders)
+        for group in groups:
+            walk.serve(group)
+        if len(walk.orders) == len(orders):
+            break
+        orders = tuple(walk.orders)
+    used = walk.pool.used_ids()
+    return Demand(
+        launches=tuple(one.action for one in orders if one.name in used), used=used, blocked=walk.blocked()
+    )
+
+
+@dataclass(slots=True)
+class Refused:
+    """Jobs that have a machine and would be better off with another, by what stands in the way."""
+
+    refusal: Refusal
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Ask:
+    """One group on its way through the walk."""
+
+    group: JobGroup
+    fits: Sequence[Fit]
+    lanes: list[Lane]
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = self.group.count
+
+
+class Walk:
+    """One pass over the queue. `orders` are the machines asked for by the passes before, then also by this one."""
+
+    def __init__(self, scene: Scene, rule: Rule, orders: Sequence[Order]) -> None:
+        self._scene = scene
+        self._rule = rule
+        self.orders = list(orders)
+        self.pool = Pool(scene.slots, scene.times)
+        self._ledger = scene.ledger()
+        for order in orders:
+            self._ledger.add_launch(order.fit.offer, order.fit.cost_usd)
+            self._supply(order)
+        queued = sum(group.count for group in scene.snapshot.groups)
+        self._bundle = max(1, queued // BUNDLES_MAX)
+        self._blocked: list[Blocked] = []
+        self._refused: dict[str, Refused] = {}
+
+    def serve(self, group: JobGroup) -> None:
+        ask = Ask(group, self._fits(group), self.pool.fitting(group.need))
+        if group.need.low_priority:
+            self._ride(ask)
+            return
+        refusal: Refusal | None = None
+        while ask.left and ask.fits:
+            fit, refusal = self._admitted(ask.fits)
+            self._absorb(ask, self._bounds(group, fit or ask.fits[0]))
+            if not ask.left or fit is None:
+                break
+            self._order(ask, fit)
+        self._settle(ask, refusal)
+
+    def blocked(self) -> tuple[Blocked, ...]:
+        shared = (Blocked(code, one.refusal.reason, None, one.count) for code, one in self._refused.items())
+        return (*self._blocked, *shared)
+
+    def _fits(self, group: JobGroup) -> Sequence[Fit]:
+        """The cheapest first, but before them whatever boots in time for the group's tightest start."""
+        fits = self._scene.catalogue.fits(group.need)
+        slack_s = group.slack_s
+        if slack_s is None or all(fit.boot_s <= slack_s for fit in fits):
+            return fits
+        return sorted(fits, key=lambda fit: fit.boot_s > slack_s)
+
+    def _bounds(self, group: JobGroup, fit: Fit) -> Bounds:
+        """How late a slot may be free before another machine is worth it.
+
+        What is on order is accepted whenever a new order would not be earlier: it counts at once.
+        """
+        if self._rule.eager(fit.offer):
+            return FREE_OR_ORDERED
+        policy = self._scene.policy
+        launch_s = self._rule.delay_s(policy, fit.offer)[1] + fit.boot_s
+        latest_s = launch_s + policy.slack_s
+        if group.slack_s is not None:
+            latest_s = min(latest_s, max(launch_s, group.slack_s))
+        return Bounds(fresh_s=max(latest_s, launch_s), promised_s=latest_s)
+
+    def _absorb(self, ask: Ask, bounds: Bounds, most: int | None = None) -> None:
+        """Gives the group's jobs to slots that are free within the bounds, at most `most` of them."""
+        keep = max(0, ask.left - most) if most is not None else 0
+        while ask.left > keep and (pick := self.pool.pick(ask.lanes, bounds)):
+            service_s = self._service_s(ask.group.need, pick.lane)
+            room = ask.left - keep
+            if bounds.promised_s < math.inf:
+                in_time = 1 + max(0.0, bounds.promised_s - pick.free_s) // service_s
+                room = int(min(room, in_time))
+            taken = min(room, self._bundle)
+            pick.lane.promise(pick.entry, pick.free_s + taken * service_s)
+            ask.left -= taken
+
+    def _service_s(self, need: Need, lane: Lane) -> float:
+        return max(SERVICE_S_MIN, self._scene.times.service(need, lane.host.gpu_class).mean_s)
+
+    def _admitted(self, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | None]:
+        """The first that may be leased now, or why none may; neither, when only this plan is full."""
+        refusals: list[Refusal] = []
+        for fit in fits:
+            refusal = self._ledger.offer_refusal(fit.offer, fit.cost_usd)
+            if refusal is None:
+                full = len(self.orders) >= self._scene.policy.launches_per_step_max
+                return (None if full else fit), None
+            refusals.append(refusal)
+        return None, min(refusals, key=lambda one: REFUSALS.index(one.code), default=None)
+
+    def _order(self, ask: Ask, fit: Fit) -> None:
+        action = self._launch(ask, fit)
+        order = Order(f"launch:{len(self.orders)}", fit, action)
+        self.orders.append(order)
+        self._ledger.add_launch(fit.offer, fit.cost_usd)
+        self._supply(order)
+        ask.lanes = self.pool.fitting(ask.group.need)
+        self._absorb(ask, FREE_OR_ORDERED, most=1)
+
+    def _launch(self, ask: Ask, fit: Fit) -> Launch:
+        low_s, high_s = self._rule.delay_s(self._scene.policy, fit.offer)
+        draws = self._scene.snapshot.draws
+        draw = draws[len(self.orders)] if len(self.orders) < len(draws) else 0.5
+        return Launch(
+            provider=fit.offer.provider,
+            gpu_class=fit.offer.gpu_class,
+            usd_per_hour=fit.offer.usd_per_hour,
+            delay_s=low_s + draw * (high_s - low_s),
+            reason=self._why(ask, fit),
+        )
+
+    def _why(self, ask: Ask, fit: Fit) -> str:
+        waiting = f"{ask.left} {ask.group.need.engine} job{'s' if ask.left > 1 else ''} waiting"
+        free_s = self.pool.earliest_s(ask.lanes)
+        if math.isinf(free_s):
+            return f"{waiting} and no worker for it; this one boots in about {fit.boot_s:.0f} s"
+        return (
+            f"{waiting}; the next slot is free in {free_s:.0f} s, this one boots in about {fit.boot_s:.0f} s"
+        )
+
+    def _supply(self, order: Order) -> None:
+        free_s = order.action.delay_s + order.fit.boot_s
+        self.pool.add(launch_slots(order.fit.offer, order.name, free_s))
+
+    def _settle(self, ask: Ask, refusal: Refusal | None) -> None:
+        """What is left waits for what there is; where there is nothing, it is blocked."""
+        if not ask.left:
+            return
+        need = ask.group.need
+        if ask.lanes:
+            if refusal:
+                self._refused.setdefault(refusal.code, Refused(refusal)).count += ask.left
+            self._spread(ask)
+        elif refusal:
+            self._blocked.append(Blocked(refusal.code, refusal.reason, need, ask.left))
+        elif not ask.fits:
+            self._blocked.append(no_machine(need, self._scene.snapshot, ask.left))
+
+    def _ride(self, ask: Ask) -> None:
+        """Low priority takes what is bought already, and asks for nothing."""
+        ask.lanes = [lane for lane in ask.lanes if lane.bought]
+        if ask.lanes:
+            self._spread(ask)
+        elif ask.fits:
+            reason = "Low priority never starts a machine; it runs when a machine for other jobs has time."
+            self._blocked.append(Blocked("low_priority", reason, ask.group.need, ask.left))
+        else:
+            self._blocked.append(no_machine(ask.group.need, self._scene.snapshot, ask.left))
+
+    def _spread(self, ask: Ask) -> None:
+        slots = sum(len(lane) for lane in ask.lanes)
+        if ask.left <= slots:
+            self._absorb(ask, ANY_TIME)
+            return
+        for lane in ask.lanes:
+            lane.flood(ask.left / slots * self._service_s(ask.group.need, lane))

@@ -1,0 +1,22 @@
+"""The rule of the reference systems: reuse first, one launch per uncovered job, after a random delay."""
+
+from scaling.demand.walk import Demand, Rule, Scene, demand
+from scaling.policy import Policy
+from scaling.snapshot import Offer
+
+DELAY_S_MIN = 15.0
+DELAY_S_MAX = 30.0
+
+
+def fixed(scene: Scene) -> Demand:
+    return demand(scene, Rule(eager=lambda _: True, delay_s=_delay_s))
+
+
+def _delay_s(policy: Policy, offer: Offer) -> tuple[float, float]:
+    """The delay saves paid boots; where a boot costs nothing there is none, unless the policy sets one."""
+    paid = offer.boot_billed and offer.usd_per_hour > 0
+    least_s = DELAY_S_MIN if paid else 0.0
+    most_s = DELAY_S_MAX if paid else 0.0
+    low_s = least_s if policy.launch_delay_s_min is None else policy.launch_delay_s_min
+    high_s = most_s if policy.launch_delay_s_max is None else policy.launch_delay_s_max
+    return low_s, max(low_s, high_s)

@@ -1,0 +1,20 @@
+"""Launch when the earliest free slot is later than a machine ordered now, by the what-if walk.
+
+Where boot is not billed, a machine too many costs nothing until it is ready, and so every uncovered job asks
+for one. Where it is, waiting for a slot that is free sooner is the cheaper choice.
+"""
+
+from scaling.demand.walk import Demand, Rule, Scene, demand
+from scaling.policy import Policy
+from scaling.snapshot import Offer
+
+
+def whatif(scene: Scene) -> Demand:
+    return demand(scene, Rule(eager=lambda offer: not offer.boot_billed, delay_s=_delay_s))
+
+
+def _delay_s(policy: Policy, _: Offer) -> tuple[float, float]:
+    """None, unless the policy sets one."""
+    low_s = policy.launch_delay_s_min or 0.0
+    high_s = low_s if policy.launch_delay_s_max is None else policy.launch_delay_s_max
+    return low_s, max(low_s, high_s)
