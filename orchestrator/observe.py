@@ -68,7 +68,8 @@ class Observer:
             state_age_s=max(0.0, now - worker.state_at),
             buy_in_s=max(0.0, worker.buy_at - now),
             idle_s=None if running or not worker.ready_at else max(0.0, now - freed),
-            jobs_done=worker.jobs_done,
+            # A job that was cancelled ended the grace of a new worker as well as one that was done.
+            jobs_done=max(worker.jobs_done, int(worker.last_finish_at is not None)),
             silent_s=self._since(worker.heartbeat_at, now),
             claim_silent_s=0.0 if parked else self._since(worker.claim_at, now),
             lease_age_s=max(0.0, now - worker.lease_from) if worker.lease_from else 0.0,
