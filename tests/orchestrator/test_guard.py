@@ -121,7 +121,7 @@ async def test_redirects_have_a_bound(origins):
 
 
 async def test_one_private_address_among_public_ones_forbids_the_name(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", resolver([NOBODY, "10.0.0.1"], asked=[]))
+    monkeypatch.setattr(socket, "getaddrinfo", resolver([[NOBODY, "10.0.0.1"]], asked=[]))
     with pytest.raises(ForbiddenAddress):
         await check_url("http://mixed.test/")
 
@@ -129,8 +129,7 @@ async def test_one_private_address_among_public_ones_forbids_the_name(monkeypatc
 async def test_a_name_that_turns_private_after_the_check_wins_nothing(origins, monkeypatch):
     """Only the first answer is public. Nothing asks for a second, so our receiver is never reached."""
     asked = []
-    turning = [[NOBODY], ["127.0.0.1"], ["127.0.0.1"]]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: resolver(turning[len(asked)], asked)(*a, **k))
+    monkeypatch.setattr(socket, "getaddrinfo", resolver([[NOBODY], ["127.0.0.1"]], asked))
     port = origins[0].rsplit(":", 1)[1]
     async with guarded_client(timeout_s=0.2) as http:
         with contextlib.suppress(httpx.TransportError):
@@ -146,10 +145,11 @@ async def test_proxies_of_the_environment_are_ignored(origins, monkeypatch):
         assert (await http.get(f"{origins[0]}/ok")).status_code == 200
 
 
-def resolver(addresses, asked):
-    """A name server in place of the system's, for names that exist only here."""
+def resolver(answers, asked):
+    """A name server in place of the system's: its first answer, its second, and so on; the last one stays."""
 
     def getaddrinfo(host, port, *_, **__):
+        addresses = answers[min(len(asked), len(answers) - 1)]
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
