@@ -43,35 +43,46 @@ class Loop:
 
 
 class Loops:
-    """APScheduler keeps the periods. The first nudge after a quiet moment runs at once; the next are coalesced."""
+    """APScheduler keeps the periods: at the end of each it nudges, since it would cancel turns of its own at its
+    shutdown. The first nudge after a quiet moment runs at once; the next are coalesced.
+    """
 
     def __init__(self) -> None:
         self._loops: dict[str, Loop] = {}
-        self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._running = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scheduler: AsyncIOScheduler | None = None
 
     def add(self, name: str, body: Body, period_s: float) -> None:
         """Adds a loop. Its first turn comes one period after the start, or with a nudge."""
         loop = self._loops[name] = Loop(name, body, period_s)
-        self._scheduler.add_job(
-            loop.turn,
+        if self._scheduler is not None:
+            self._schedule(self._scheduler, loop)
+
+    def _schedule(self, scheduler: AsyncIOScheduler, loop: Loop) -> None:
+        scheduler.add_job(
+            self._tick,
             "interval",
-            seconds=period_s,
-            id=name,
+            args=[loop.name],
+            seconds=loop.period_s,
+            id=loop.name,
             coalesce=True,
-            max_instances=1,
             misfire_grace_time=None,
         )
+
+    async def _tick(self, name: str) -> None:
+        self.nudge(name)
 
     def nudge(self, name: str) -> None:
         """Asks for a turn soon. During a turn, it asks for one more after it."""
         loop = self._loops.get(name)
-        if not self._running or loop is None or (loop.nudged is not None and not loop.nudged.done()):
+        if self._scheduler is None or loop is None or (loop.nudged is not None and not loop.nudged.done()):
             return
         quiet_s = time.monotonic() - loop.last_nudge
         loop.nudged = asyncio.get_running_loop().create_task(
             self._soon(loop, max(0.0, NUDGE_WINDOW_S - quiet_s)), name=f"nudge-{name}"
         )
+        self._tasks.add(loop.nudged)
+        loop.nudged.add_done_callback(self._tasks.discard)
 
     async def _soon(self, loop: Loop, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -82,21 +93,22 @@ class Loops:
         await loop.turn()
 
     def start(self) -> None:
-        if not self._running:
-            self._running = True
+        if self._scheduler is None:
+            self._scheduler = AsyncIOScheduler(timezone=UTC)
+            for loop in self._loops.values():
+                self._schedule(self._scheduler, loop)
             self._scheduler.start()
 
     async def stop(self) -> None:
         """Waits for the turns that run, and starts no more."""
-        if not self._running:
+        if self._scheduler is None:
             return
-        self._running = False
         self._scheduler.shutdown(wait=False)
+        self._scheduler = None
         for loop in self._loops.values():
             if loop.nudged is not None:
                 loop.nudged.cancel()
-            async with loop.lock:
-                pass
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def report(self) -> dict[str, Any]:
         """Each loop's turns, last run (UTC) and last error, for those who watch."""

@@ -7,7 +7,8 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
@@ -18,11 +19,13 @@ from orchestrator.storage.protocol import BadKey, BadSignature, StorageFull, Sto
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 KEY_LENGTH_MAX = 512
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLASH = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 Opener = Callable[[Path], BinaryIO]
 
 
 class LocalStorage:
-    """`opener` opens a new file for writing; a test gives one that runs out of space."""
+    """One process owns a root. `opener` opens a new file for writing; a test gives one that runs out of space."""
 
     def __init__(
         self,
@@ -38,6 +41,8 @@ class LocalStorage:
         self._secret = secret
         self._clock = clock
         self._opener = opener
+        # A crash in the middle of a write leaves its part behind, which nobody will finish.
+        shutil.rmtree(root / "parts", ignore_errors=True)
 
     def path(self, key: str) -> Path:
         """Where a key lies.
@@ -50,25 +55,25 @@ class LocalStorage:
         return self._root / key
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> StoredFile:
-        path = self.path(key)
+        self.path(key)
         part = self._root / "parts" / uuid4().hex
-        digest = hashlib.sha256()
         try:
-            file = await asyncio.to_thread(self._open, part, path)
-            with file:
-                size_bytes = 0
-                async for chunk in chunks:
-                    digest.update(chunk)
-                    size_bytes += len(chunk)
-                    await asyncio.to_thread(file.write, chunk)
-                await asyncio.to_thread(_flush, file)
-            part.replace(path)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise StorageFull(str(error)) from error
-            raise
+            with _storage_errors(key):
+                return await self._write(key, part, chunks)
         finally:
             part.unlink(missing_ok=True)
+
+    async def _write(self, key: str, part: Path, chunks: AsyncIterator[bytes]) -> StoredFile:
+        path = self.path(key)
+        digest = hashlib.sha256()
+        size_bytes = 0
+        with await asyncio.to_thread(self._open, part, path) as file:
+            async for chunk in chunks:
+                digest.update(chunk)
+                size_bytes += len(chunk)
+                await asyncio.to_thread(file.write, chunk)
+            await asyncio.to_thread(_flush, file)
+        await asyncio.to_thread(_publish, part, path)
         return StoredFile(key, size_bytes, digest.hexdigest())
 
     def _open(self, part: Path, path: Path) -> BinaryIO:
@@ -78,8 +83,10 @@ class LocalStorage:
 
     async def stat(self, key: str) -> StoredFile | None:
         try:
-            return StoredFile(key, self.path(key).stat().st_size)
-        except FileNotFoundError:
+            with _storage_errors(key):
+                path = self.path(key)
+                return StoredFile(key, path.stat().st_size) if path.is_file() else None
+        except (BadKey, FileNotFoundError):
             return None
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -129,3 +136,21 @@ class LocalStorage:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _publish(part: Path, path: Path) -> None:
+    # The deletion of a neighbour may have removed the folder, empty until now, since it was made.
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part.replace(path)
+
+
+@contextlib.contextmanager
+def _storage_errors(key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull(str(error)) from error
+        if error.errno in CLASH:
+            raise BadKey(f"{key[:80]!r} cannot lie beside what is stored: {error.strerror}") from error
+        raise

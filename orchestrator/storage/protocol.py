@@ -33,7 +33,9 @@ class Storage(Protocol):
         """Stores all of it, or nothing, and replaces what was there."""
         ...
 
-    async def stat(self, key: str) -> StoredFile | None: ...
+    async def stat(self, key: str) -> StoredFile | None:
+        """None where there is no such file, also because that could not be a key."""
+        ...
 
     async def delete(self, keys: Sequence[str]) -> None:
         """What is not there is deleted already."""

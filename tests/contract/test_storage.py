@@ -126,3 +126,21 @@ async def test_a_broken_upload_keeps_nothing(place, tmp_path):
         await storage.put_stream("a.txt", breaking())
     assert await storage.stat("a.txt") is None
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_only_files_are_stored_and_a_clash_of_keys_is_said(place):
+    storage, _, http = place
+    await storage.put_stream("a/b.txt", chunks(b"x"))
+    for key in ("a", "a/b.txt/c", "../a", "n" * 300):
+        assert await storage.stat(key) is None
+        with pytest.raises(BadKey):
+            await storage.put_stream(key, chunks(b"y"))
+    assert (await http.get(await storage.presign_get("a", expires_s=60))).status_code == 404
+
+
+async def test_halves_that_a_crash_left_go_at_the_next_start(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "half").write_bytes(b"half")
+    storage = LocalStorage(tmp_path, lambda: "http://here", b"secret", ManualClock())
+    await storage.put_stream("a.txt", chunks(b"whole"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.txt"]

@@ -83,3 +83,31 @@ async def test_start_and_stop_survive_any_order():
     await loops.stop()
     await loops.stop()
     loops.nudge("it")
+    loops.start()
+    await loops.stop()
+
+
+async def test_stop_waits_for_a_turn_of_the_period_and_for_one_of_a_nudge():
+    for period_s in (0.05, 3600):
+        body = Counter(takes_s=0.3)
+        loops = await started(body, period_s)
+        loops.nudge("it")
+        async with asyncio.timeout(5):
+            while not body.running:
+                await asyncio.sleep(0.01)
+        await loops.stop()
+        assert (body.running, body.turns) == (0, 1)
+        await asyncio.sleep(0.1)
+        assert body.turns == 1
+
+
+async def test_it_can_be_started_again():
+    body = Counter()
+    loops = await started(body, 0.05)
+    await loops.stop()
+    turns = body.turns
+    loops.start()
+    async with asyncio.timeout(5):
+        while body.turns < turns + 2:
+            await asyncio.sleep(0.01)
+    await loops.stop()
