@@ -1,0 +1,101 @@
+"""Sizes and names: a file has one job, a function fits a screen, a name says what it is."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("gpulease", "orchestrator", "provider_clients", "scaling", "worker_image")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+EVERYTHING = SOURCES + sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / "bench").rglob("*.py"))
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+PARAMETERS_MAX = 6
+FILES_MAX = 16
+BANNED = {"utils", "util", "common", "helpers", "helper", "manager", "service", "misc"}
+SPLIT_WORDS = str.maketrans("-", "_")
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def functions(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def lines(node):
+    return node.end_lineno - node.lineno + 1
+
+
+def test_there_is_something_to_look_at():
+    assert len(SOURCES) > 50
+
+
+def test_no_file_is_too_long():
+    sizes = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in EVERYTHING}
+    assert {file: size for file, size in sizes.items() if size > FILE_LINES_MAX} == {}
+
+
+def test_no_function_is_too_long():
+    found = {
+        f"{name(path)}: {node.name}": lines(node)
+        for path in EVERYTHING
+        for node in functions(path)
+        if lines(node) > FUNCTION_LINES_MAX
+    }
+    assert found == {}
+
+
+def test_most_functions_are_short():
+    sizes = sorted(lines(node) for path in SOURCES for node in functions(path))
+    assert sizes[len(sizes) // 2] <= 8
+    assert sizes[len(sizes) * 9 // 10] <= 25
+
+
+def test_no_folder_is_crowded():
+    crowds = Counter(name(path.parent) for path in SOURCES)
+    assert {folder: count for folder, count in crowds.items() if count > FILES_MAX} == {}
+
+
+def test_names_say_what_a_file_does():
+    found = [
+        name(path)
+        for path in EVERYTHING
+        if BANNED
+        & {word for part in path.relative_to(ROOT).with_suffix("").parts for word in part.split("_")}
+    ]
+    assert found == []
+
+
+def test_every_module_says_what_it_is_for():
+    silent = [
+        name(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("word", ["TODO", "FIXME", "NotImplemented" + "Error", "pragma: " + "no cover"])
+def test_nothing_is_left_for_later(word):
+    if word in {"TODO", "FIXME"}:
+        word = f"# {word}"
+    assert [name(path) for path in EVERYTHING if word in path.read_text(encoding="utf-8")] == []
+
+
+def test_tests_use_no_mocks():
+    banned = ("unittest." + "mock", "Magic" + "Mock", "monkeypatch" + ".setattr", "mocker" + ".patch")
+    found = [
+        f"{name(path)}: {word}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for word in banned
+        if word in path.read_text(encoding="utf-8")
+    ]
+    assert found == []
+
+
+def test_test_files_have_names_of_their_own():
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [file for file, count in names.items() if count > 1] == []
