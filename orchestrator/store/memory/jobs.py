@@ -11,7 +11,7 @@ from scaling.states import TERMINAL_JOBS, AttemptState, JobState
 
 class JobVerbs(Model):
     async def submit_jobs(self, jobs: Sequence[NewJob]) -> list[Submitted]:
-        ids = [one.id for one in jobs if self._earlier(one) is None]
+        ids = [one.id for one in self._fresh(jobs)]
         if len(ids) != len(set(ids)) or self.world.jobs.keys() & set(ids):
             raise Duplicate("a job with this id is there already")
         return [self._submit(one) for one in jobs]
@@ -55,6 +55,19 @@ class JobVerbs(Model):
         if job.idempotency_key is None:
             return None
         return self.world.by_key.get((job.need.owner, job.idempotency_key))
+
+    def _fresh(self, jobs: Sequence[NewJob]) -> list[NewJob]:
+        """Those that no key stands for yet, neither from before nor from earlier in the batch."""
+        fresh: list[NewJob] = []
+        keys: set[tuple[str, str]] = set()
+        for one in jobs:
+            key = (one.need.owner, one.idempotency_key) if one.idempotency_key is not None else None
+            if key in keys or self._earlier(one) is not None:
+                continue
+            if key is not None:
+                keys.add(key)
+            fresh.append(one)
+        return fresh
 
     def _submit(self, asked: NewJob) -> Submitted:
         earlier = self._earlier(asked)

@@ -1,0 +1,256 @@
+"""Whatever is asked, in whatever order, SQLite answers as the model does, and remembers the same."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gpulease.contract.jobs import Fault, OutputFile, Phase, Result
+from orchestrator.store import rows
+from orchestrator.store.errors import Duplicate
+from orchestrator.store.memory import MemoryStore
+from orchestrator.store.protocol import Store
+from orchestrator.store.sqlite import open_sqlite
+from scaling.snapshot import Capability, Need
+from scaling.states import (
+    ATTEMPT_MOVES,
+    JOB_MOVES,
+    WORKER_MOVES,
+    AttemptState,
+    IllegalMove,
+    JobState,
+    WorkerState,
+)
+
+JOBS = st.integers(0, 12).map("job-{}".format)
+WORKERS = st.sampled_from(["w1", "w2", "w3"])
+INCARNATIONS = st.sampled_from(["i1", "i2"])
+ATTEMPTS = st.integers(1, 8)
+NEEDS = st.builds(
+    Need,
+    engine=st.sampled_from(["csm", "whisper"]),
+    model=st.sampled_from([None, "small", "huge"]),
+    owner=st.sampled_from(["", "ann"]),
+    priority=st.sampled_from([0, 0, 5]),
+    low_priority=st.booleans(),
+)
+FAULTS = st.builds(
+    Fault,
+    kind=st.sampled_from(["job", "host", "host"]),
+    code=st.sampled_from(["oom", "image_broken"]),
+    message=st.just("why"),
+)
+RESULTS = st.sampled_from(
+    [
+        Result(backend="a", files=(OutputFile(name="f", key="k/f", size_bytes=1),)),
+        Result(backend="b", text="said"),
+    ]
+)
+SPOKEN = (Capability("csm", "x", ("small",)), Capability("whisper", "y", ("small",)))
+
+
+@st.composite
+def new_jobs(draw: st.DrawFn) -> rows.NewJob:
+    """Some with an id or a key that is taken already."""
+    return rows.NewJob(
+        id=draw(JOBS),
+        need=draw(NEEDS),
+        input={"text": "hello"},
+        created_at=float(draw(st.integers(0, 20))),
+        complete_by=float(draw(st.integers(30, 300))),
+        max_time_s=float(draw(st.sampled_from([10, 100]))),
+        retries=draw(st.integers(0, 3)),
+        start_by=draw(st.sampled_from([None, None, 40.0, 500.0])),
+        notify_url=draw(st.sampled_from([None, "https://example.org"])),
+        idempotency_key=draw(st.sampled_from([None, None, "k1", "k2"])),
+        request_hash=draw(st.sampled_from(["h1", "h2"])),
+    )
+
+
+class StoresAgree(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.model = MemoryStore()
+        self.sqlite = self.runner.run(open_sqlite(Path(self.folder.name) / "a.db"))
+        self.now = 20.0
+        self.nonces = 0
+        self.before: dict[str, JobState] = {}
+
+    def teardown(self) -> None:
+        self.runner.run(self.sqlite.aclose())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def both(self, verb: Callable[[Store], Coroutine[Any, Any, Any]]) -> Any:
+        """Asks both, and gives their common answer; an error of ours is an answer too."""
+
+        async def asked(store: Store) -> Any:
+            try:
+                return await verb(store)
+            except (Duplicate, IllegalMove) as error:
+                return type(error)
+
+        expected, got = self.runner.run(asked(self.model)), self.runner.run(asked(self.sqlite))
+        assert got == expected
+        return got
+
+    @initialize()
+    def two_workers_serve(self) -> None:
+        for worker_id in ("w1", "w2"):
+            self.intend(worker_id, True)
+            self.move(worker_id, WorkerState.CREATING, [WorkerState.INTENDED], False)
+            self.register(worker_id, "i1", 2)
+
+    @rule(seconds=st.sampled_from([1, 1, 5, 20, 60, -10]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(jobs=st.lists(new_jobs(), min_size=1, max_size=4))
+    def submit(self, jobs: list[rows.NewJob]) -> None:
+        self.both(lambda store: store.submit_jobs(jobs))
+
+    @rule(worker_id=WORKERS, incarnation=INCARNATIONS, again=st.booleans(), warm=st.booleans())
+    def claim(self, worker_id: str, incarnation: str, again: bool, warm: bool) -> None:
+        self.nonces += not again
+        resident = ("csm/small",) if warm else ()
+        nonce = f"n{self.nonces}"
+        self.both(
+            lambda store: store.claim_job(worker_id, incarnation, nonce, resident=resident, now=self.now)
+        )
+
+    @rule(
+        number=ATTEMPTS,
+        worker_id=WORKERS,
+        phase=st.sampled_from(list(Phase)),
+        part=st.sampled_from([0.0, 0.5, 1.0]),
+    )
+    def report(self, number: int, worker_id: str, phase: Phase, part: float) -> None:
+        held = self.held(number, worker_id)
+        self.both(lambda store: store.report_progress(held, rows.Progress(phase, part, "m"), now=self.now))
+
+    @rule(number=ATTEMPTS, worker_id=WORKERS, end=st.one_of(RESULTS, FAULTS))
+    def finish(self, number: int, worker_id: str, end: Result | Fault) -> None:
+        held = self.held(number, worker_id)
+        result = end if isinstance(end, Result) else None
+        fault = end if isinstance(end, Fault) else None
+        self.both(lambda store: store.finish_attempt(held, result=result, fault=fault, now=self.now))
+
+    @rule(number=ATTEMPTS)
+    def lose(self, number: int) -> None:
+        self.both(lambda store: store.lose_attempt(number, reason="silent", now=self.now))
+
+    @rule(worker_id=WORKERS, keep=st.lists(ATTEMPTS, max_size=3))
+    def lose_all(self, worker_id: str, keep: list[int]) -> None:
+        kept = tuple(keep)
+        self.both(lambda store: store.lose_attempts(worker_id, keep=kept, reason="x", now=self.now))
+
+    @rule(job_id=JOBS)
+    def cancel(self, job_id: str) -> None:
+        self.both(lambda store: store.cancel_job(job_id, who="ann", reason="enough", now=self.now))
+
+    @rule()
+    def end_overdue(self) -> None:
+        self.both(lambda store: store.end_overdue_jobs(now=self.now))
+
+    @rule(worker_id=WORKERS, boot_billed=st.booleans())
+    def intend(self, worker_id: str, boot_billed: bool) -> None:
+        worker = rows.NewWorker(
+            worker_id, "local", "cpu", 1.0, self.now, self.now, "h", "demand", boot_billed=boot_billed
+        )
+        self.both(lambda store: store.intend_worker(worker))
+
+    @rule(
+        worker_id=WORKERS,
+        to=st.sampled_from(list(WorkerState)),
+        expected=st.lists(st.sampled_from(list(WorkerState)), min_size=1, max_size=2),
+        named=st.booleans(),
+    )
+    def move(self, worker_id: str, to: WorkerState, expected: list[WorkerState], named: bool) -> None:
+        instance_id = f"i-{worker_id}" if named else None
+        move = rows.WorkerMove(to, tuple(expected), "ops", "because", instance_id)
+        self.both(lambda store: store.move_worker(worker_id, move, now=self.now))
+
+    @rule(worker_id=WORKERS, incarnation=INCARNATIONS, capacity=st.integers(1, 3))
+    def register(self, worker_id: str, incarnation: str, capacity: int) -> None:
+        said = rows.Registration(incarnation, SPOKEN, "cpu", 8.0, capacity)
+        self.both(lambda store: store.register_worker(worker_id, said, now=self.now))
+
+    @rule(worker_id=WORKERS, incarnation=st.one_of(st.none(), INCARNATIONS))
+    def beat(self, worker_id: str, incarnation: str | None) -> None:
+        beats = [rows.Beat(worker_id, incarnation, self.now, ("csm/small",))]
+        self.both(lambda store: store.record_beats(beats))
+
+    @rule(worker_id=WORKERS, paused=st.booleans(), healthy=st.booleans())
+    def pause_and_probe(self, worker_id: str, paused: bool, healthy: bool) -> None:
+        self.both(lambda store: store.pause_worker(worker_id, paused=paused, who="ops", now=self.now))
+        self.both(lambda store: store.note_probe(worker_id, healthy=healthy))
+        self.both(lambda store: store.note_instance(worker_id, "i-9", lease_ends_at=None))
+
+    @rule(number=st.integers(1, 6), arrived=st.booleans(), again=st.booleans())
+    def deliver(self, number: int, arrived: bool, again: bool) -> None:
+        error = None if arrived else "no answer"
+        next_at = self.now + 5 if again else None
+        self.both(
+            lambda store: store.record_delivery(
+                number, status=None, error=error, now=self.now, next_at=next_at
+            )
+        )
+
+    @rule(age_s=st.sampled_from([0, 30]))
+    def purge(self, age_s: int) -> None:
+        self.both(lambda store: store.purge(finished_before=self.now - age_s, now=self.now))
+
+    @invariant()
+    def the_same_is_remembered(self) -> None:
+        self.both(lambda store: store.list_events(limit=10_000))
+        self.both(lambda store: store.read_fleet())
+        self.both(lambda store: store.list_workers(include_gone=True, limit=100))
+        self.both(lambda store: store.list_leases(since=0.0))
+        self.both(lambda store: store.due_deliveries(now=1e9, limit=100))
+        for worker_id in ("w1", "w2"):
+            self.both(lambda store, of=worker_id: store.peek_next(of))
+
+    @invariant()
+    def jobs_follow_their_table(self) -> None:
+        jobs = self.both(lambda store: store.list_jobs(rows.JobFilter(), before=None, limit=100))
+        for job in jobs:
+            attempts = self.both(lambda store, of=job.id: store.list_attempts(of))
+            running = [one for one in attempts if one.state is AttemptState.RUNNING]
+            assert len(running) == (job.state is JobState.RUNNING)
+            assert len(attempts) == job.attempts <= job.retries + 1
+            was = self.before.get(job.id, job.state)
+            assert was == job.state or job.state in reachable(was)
+        self.before = {job.id: job.state for job in jobs}
+
+    def held(self, number: int, worker_id: str) -> rows.Held:
+        """Mostly who really holds it."""
+        claimed = self.runner.run(self.model.get_attempt(number))
+        if claimed is None or claimed.attempt.worker_id != worker_id:
+            return rows.Held(number, worker_id, "i1")
+        return rows.Held(number, worker_id, claimed.attempt.incarnation)
+
+
+def reachable(state: JobState) -> set[JobState]:
+    """One verb may make several moves, such as those of a batch."""
+    found: set[JobState] = set()
+    fresh = {state}
+    while fresh:
+        found |= fresh
+        fresh = {after for one in fresh for after in JOB_MOVES[one]} - found
+    return found
+
+
+def test_terminal_states_are_terminal() -> None:
+    assert all(not after for state, after in ATTEMPT_MOVES.items() if state is not AttemptState.RUNNING)
+    assert not WORKER_MOVES[WorkerState.GONE]
+
+
+TestStoresAgree = StoresAgree.TestCase
+TestStoresAgree.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
