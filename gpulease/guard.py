@@ -18,6 +18,8 @@ import httpx
 REDIRECTS_MAX = 5
 RESOLVE_S_MAX = 5.0
 ADDRESSES_MAX = 4
+CONNECTIONS_MAX = 100
+KEEPALIVE_S = 5.0
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
 _UNICAST = IPv6Network("2000::/3")
@@ -120,7 +122,13 @@ class _PinnedTransport(httpx.AsyncHTTPTransport):
 
     def __init__(self, *, verify: ssl.SSLContext, trust_env: bool) -> None:
         super().__init__(verify=verify, trust_env=trust_env)
-        self._pool = httpcore.AsyncConnectionPool(ssl_context=verify, network_backend=_PublicBackend())
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=verify,
+            max_connections=CONNECTIONS_MAX,
+            max_keepalive_connections=CONNECTIONS_MAX,
+            keepalive_expiry=KEEPALIVE_S,
+            network_backend=_PublicBackend(),
+        )
 
 
 class _PublicBackend(httpcore.AsyncNetworkBackend):

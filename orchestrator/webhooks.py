@@ -27,6 +27,7 @@ TIMEOUT_S = 10.0
 TOTAL_MAX = 20
 PER_HOST_MAX = 4
 DUE_MAX = 100
+WAITING_MAX = 5_000
 log = structlog.get_logger()
 Signed = Callable[[Result], Awaitable[Result]]
 
@@ -49,7 +50,9 @@ class Webhooks:
 
     async def deliver_due(self) -> int:
         """Starts what is due and not on its way yet, and returns how many that were. It waits for none."""
-        due = await self._store.due_deliveries(now=self._clock.now(), limit=DUE_MAX)
+        # What waits for a slow host is still due: without room for it, it would hide all that comes after.
+        limit = min(WAITING_MAX, DUE_MAX + len(self._sending))
+        due = await self._store.due_deliveries(now=self._clock.now(), limit=limit)
         fresh = [one for one in due if one.id not in self._sending]
         for delivery in fresh:
             task = asyncio.create_task(self._deliver(delivery))
@@ -57,8 +60,11 @@ class Webhooks:
             task.add_done_callback(partial(self._sent, delivery.id))
         return len(fresh)
 
-    def _sent(self, delivery_id: int, _: asyncio.Task[None]) -> None:
+    def _sent(self, delivery_id: int, task: asyncio.Task[None]) -> None:
+        """What broke on our side was not recorded as a try, and is due again."""
         self._sending.pop(delivery_id, None)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("webhook_broke", delivery=delivery_id, exc_info=error)
 
     async def drain(self) -> None:
         """Waits for what is on its way."""
@@ -91,7 +97,7 @@ class Webhooks:
         headers = {"webhook-id": f"msg_{delivery.id}", "webhook-timestamp": str(int(self._clock.now()))}
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                reply = await self._http.post(delivery.url, json=await self.payload(job), headers=headers)
+                reply = await self._post(delivery.url, await self.payload(job), headers)
         except TimeoutError:
             return None, f"no reply within {TIMEOUT_S:.0f} s"
         except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddress) as error:
@@ -100,6 +106,11 @@ class Webhooks:
             return reply.status_code, None
         moved = f" to {reply.headers['location']}" if reply.has_redirect_location else ""
         return reply.status_code, f"HTTP {reply.status_code}{moved}: only a 2xx counts as received"
+
+    async def _post(self, url: str, payload: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+        """Returns the reply without its body, which may be of any size and tells us nothing."""
+        async with self._http.stream("POST", url, json=payload, headers=headers) as reply:
+            return reply
 
     async def payload(self, job: Job) -> dict[str, Any]:
         """`{"id", "status": "success", "result_url" | "text"}`, or `{"id", "status": "failed", "error"}`."""

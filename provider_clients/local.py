@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,8 +122,7 @@ class LocalProvider:
 
     def _processes(self) -> Found:
         """Everything that carries our mark, by instance; what has ended is reaped on the way."""
-        for child in self._children.values():
-            child.poll()
+        self._reap()
         found: Found = defaultdict(list)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -137,18 +136,24 @@ class LocalProvider:
         if not processes:
             self._forget(tag)
             raise NotFound(f"no process of {tag} is left")
-        asked_at = self._asked_at.setdefault(tag, time.monotonic())
-        late = time.monotonic() - asked_at > TERM_GRACE_S
         leaders = [one for one in processes if _leads(one)]
-        for process in processes if late or not leaders else leaders:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL if late or not leaders else signal.SIGTERM)
+        asked_at = self._asked_at.get(tag)
+        if leaders and asked_at is None:
+            self._asked_at[tag] = time.monotonic()
+            _signal(leaders, signal.SIGTERM)  # Once only: a worker takes a second one as "at once".
+        elif not leaders or time.monotonic() - (asked_at or 0.0) > TERM_GRACE_S:
+            _signal(processes, signal.SIGKILL)
         psutil.wait_procs(processes, timeout=1.0)
-        for child in self._children.values():
+        self._reap()
+
+    def _reap(self) -> None:
+        for child in list(self._children.values()):  # Another thread may be starting one.
             child.poll()
 
     def _forget(self, tag: str) -> None:
-        """Keeps the log of an ended worker, and nothing else of it."""
+        """Keeps the log of an ended worker, and nothing else of it. An id that is no folder's name is nobody's."""
+        if tag in {"", ".."} or Path(tag).name != tag:
+            return
         self._children.pop(tag, None)
         self._asked_at.pop(tag, None)
         folder = self.instances_dir / tag
@@ -159,6 +164,12 @@ class LocalProvider:
         for old in sorted(logs.glob("*.log"), key=_modified, reverse=True)[LOGS_KEPT:]:
             old.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
 
 
 def _instance(tag: str) -> Instance:

@@ -19,10 +19,12 @@ SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 STUBBORN = (
     sys.executable,
     "-c",
-    ("import signal, subprocess, sys, time\n"
-    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
-    "time.sleep(600)"),
+    (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "time.sleep(600)"
+    ),
 )
 
 
@@ -110,6 +112,39 @@ async def test_local_kills_what_will_not_end_and_all_that_it_started(tmp_path):
                 await asyncio.sleep(0.05)
         await gone(provider, made.id)
         assert provider._processes() == {}
+
+
+async def test_local_asks_once_before_it_kills(tmp_path):
+    """Of a second SIGTERM a worker dies at once, with the job that it was finishing."""
+    asked = tmp_path / "asked"
+    program = (
+        "import pathlib, signal, time\n"
+        "def note(*_):\n"
+        f"    pathlib.Path({str(asked)!r}).open('a').write('x')\n"
+        "    signal.alarm(2)\n"
+        "signal.signal(signal.SIGTERM, note)\n"
+        "pathlib.Path('ready').touch()\n"
+        "while True: time.sleep(0.1)"
+    )
+    async with opened(local(tmp_path, (sys.executable, "-c", program))) as provider:
+        made = await provider.create(SPEC, "gpl-w-1")
+        async with asyncio.timeout(10):
+            while not (provider.instances_dir / made.id / "ready").exists():
+                await asyncio.sleep(0.05)
+        await gone(provider, made.id)
+    assert asked.read_text() == "x"
+
+
+@pytest.mark.parametrize("instance_id", ["", ".", "..", "../kept", "a/b"])
+async def test_local_removes_only_folders_of_instances(tmp_path, instance_id):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    async with opened(local(tmp_path)) as provider:
+        made = await provider.create(SPEC, "gpl-w-1")
+        with pytest.raises(NotFound):
+            await provider.delete(instance_id)
+        assert kept.exists()
+        assert (provider.instances_dir / made.id).exists()
 
 
 async def test_local_lists_the_orphans_of_a_killed_worker(tmp_path):

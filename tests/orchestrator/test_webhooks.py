@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from gpulease.contract.jobs import OutputFile, Result
 from orchestrator.clock import ManualClock
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.rows import NewJob
-from orchestrator.webhooks import PER_HOST_MAX, RETRY_S, TRIES_MAX, Webhooks
+from orchestrator.webhooks import DUE_MAX, PER_HOST_MAX, RETRY_S, TRIES_MAX, Webhooks
 from scaling.snapshot import Need
 from scaling.states import JobState
 
@@ -29,9 +30,17 @@ class Receiver:
         self.got.append((kind, await request.json(), dict(request.headers)))
         if kind == "hang":
             await asyncio.sleep(60)
+        if kind == "endless":
+            return StreamingResponse(endless())
         if kind == "moved":
             return Response(status_code=301, headers={"location": "/ok"})
         return Response(status_code=200 if kind == "ok" else 500)
+
+
+async def endless():
+    while True:
+        yield b"x" * 1000
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -110,6 +119,27 @@ async def test_a_receiver_that_hangs_slows_nobody_else(hooks):
         await asyncio.sleep(0.5)
     kinds = [kind for kind, _, _ in receiver.got]
     assert (kinds.count("hang"), kinds.count("ok")) == (PER_HOST_MAX, 1)
+
+
+async def test_a_long_queue_for_one_that_hangs_hides_nobody_else(hooks):
+    webhooks, store, clock, receiver, url = hooks
+    async with served(receiver.app) as elsewhere:
+        for n in range(DUE_MAX + 1):
+            await ended_job(store, clock, f"{url}/hang", f"{n:08d}-1111-1111-1111-111111111111")
+            clock.advance(0.001)
+        await ended_job(store, clock, f"{elsewhere}/ok", "99999999-1111-1111-1111-111111111111")
+        for _ in range(2):
+            await webhooks.deliver_due()
+            await asyncio.sleep(0.3)
+    assert "ok" in [kind for kind, _, _ in receiver.got]
+
+
+async def test_a_reply_without_end_is_not_read(hooks):
+    webhooks, store, clock, _, url = hooks
+    job_id = await ended_job(store, clock, f"{url}/endless")
+    await asyncio.wait_for(turn(webhooks), 5)
+    (delivery,) = await store.list_deliveries(job_id)
+    assert (delivery.last_error, delivery.done_at is None) == (None, False)
 
 
 async def test_a_private_address_is_refused_again_at_the_send(hooks):
