@@ -23,7 +23,8 @@ from load import free_port, orchestrator, process
 from gpulease.contract.agent import ClaimRequest, EngineOffer, FinishReport, RegisterRequest
 from gpulease.contract.jobs import Result
 
-PROGRAM = '{"noop": {"executable": "/bin/true", "arguments": []}}'
+PAUSE_S = 0.1
+"""Between jobs, so that the worker idles again: on our side its claim is parked."""
 
 
 def agent(url: str, worker_id: str, key: str, starts: "Queue[tuple[str, float]]") -> None:
@@ -63,7 +64,7 @@ def ours(count: int) -> list[float]:
                 if job_id != job["id"]:
                     raise RuntimeError("another job came")
                 waits.append(at - before)
-                time.sleep(0.01)
+                time.sleep(PAUSE_S)
         running.kill()
         return waits
 
@@ -114,7 +115,7 @@ def celery(count: int) -> list[float]:
         for _ in range(count):
             before = time.time()
             waits.append(started.delay().get(timeout=30) - before)
-            time.sleep(0.01)
+            time.sleep(PAUSE_S)
         return waits
 
 

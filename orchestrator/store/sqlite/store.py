@@ -53,7 +53,7 @@ class SqliteStore:
     # Jobs
 
     async def submit_jobs(self, jobs: Sequence[rows.NewJob]) -> list[rows.Submitted]:
-        return await self._writer.do(jobs_table.submit, jobs)
+        return await self._writer.do_durably(jobs_table.submit, jobs)
 
     async def get_job(self, job_id: str) -> rows.Job | None:
         return await self._readers.do(jobs_table.get, job_id)
@@ -67,7 +67,7 @@ class SqliteStore:
         return await self._readers.do(attempts.listed, job_id)
 
     async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> rows.Job | None:
-        return await self._writer.do(limits.cancel, job_id, who, reason, now)
+        return await self._writer.do_durably(limits.cancel, job_id, who, reason, now)
 
     async def end_overdue_jobs(self, *, now: float) -> list[rows.Job]:
         return await self._writer.do(limits.end_overdue, now)
@@ -92,7 +92,7 @@ class SqliteStore:
     async def finish_attempt(
         self, held: rows.Held, *, result: Result | None, fault: Fault | None, now: float
     ) -> rows.Verdict:
-        return await self._writer.do(attempts.finish, held, result, fault, now)
+        return await self._writer.do_durably(attempts.finish, held, result, fault, now)
 
     async def lose_attempts(
         self, worker_id: str, *, keep: tuple[int, ...], reason: str, now: float
@@ -105,10 +105,10 @@ class SqliteStore:
     # Workers
 
     async def intend_worker(self, worker: rows.NewWorker) -> None:
-        await self._writer.do(workers.intend, worker)
+        await self._writer.do_durably(workers.intend, worker)
 
     async def move_worker(self, worker_id: str, move: rows.WorkerMove, *, now: float) -> bool:
-        return await self._writer.do(workers.move, worker_id, move, now)
+        return await self._writer.do_durably(workers.move, worker_id, move, now)
 
     async def note_instance(self, worker_id: str, instance_id: str, *, lease_ends_at: float | None) -> None:
         await self._writer.do(workers.note_instance, worker_id, instance_id, lease_ends_at)
@@ -153,7 +153,7 @@ class SqliteStore:
     async def record_delivery(
         self, delivery_id: int, *, status: int | None, error: str | None, now: float, next_at: float | None
     ) -> None:
-        await self._writer.do(outbox.record, outbox.Try(delivery_id, status, error, now, next_at))
+        await self._writer.do_durably(outbox.record, outbox.Try(delivery_id, status, error, now, next_at))
 
     async def list_deliveries(self, job_id: str) -> list[rows.Delivery]:
         return await self._readers.do(outbox.of_job, job_id)
@@ -161,13 +161,13 @@ class SqliteStore:
     # Uploads, keys, policy, retention
 
     async def add_upload(self, upload: rows.Upload) -> None:
-        await self._writer.do(records.add_upload, upload)
+        await self._writer.do_durably(records.add_upload, upload)
 
     async def get_upload(self, upload_id: str) -> rows.Upload | None:
         return await self._readers.do(records.get_upload, upload_id)
 
     async def add_key(self, key: rows.ApiKey) -> None:
-        await self._writer.do(records.add_key, key)
+        await self._writer.do_durably(records.add_key, key)
 
     async def find_key(self, key_hash: str) -> rows.ApiKey | None:
         return await self._readers.do(records.find_key, key_hash)
@@ -179,7 +179,7 @@ class SqliteStore:
         return await self._readers.do(records.read_setting, name)
 
     async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None:
-        await self._writer.do(records.write_setting, name, value, who, now)
+        await self._writer.do_durably(records.write_setting, name, value, who, now)
 
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         return await self._writer.do(retention.purge, finished_before, now)

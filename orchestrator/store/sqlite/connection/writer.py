@@ -26,6 +26,7 @@ class _Work:
     verb: Callable[[Database], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    durable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,10 @@ class _Outcome:
 
 
 class Writer:
-    """Runs verbs in order. Each is all or nothing; none resolves before its commit is on the disk.
+    """Runs verbs in order. Each is all or nothing; none resolves before its commit.
+
+    A durable verb's commit is on the disk by then, and with it all that came before. Any other survives the death
+    of this process, and may be lost with the power: a claim, say, whose job is queued again then.
 
     Cancelling whoever waits for a verb leaves it undecided whether the verb happens; never half of it.
     """
@@ -45,23 +49,33 @@ class Writer:
         self._database = database
         self._inbox: SimpleQueue[_Work | None] = SimpleQueue()
         self._closing = False
+        self._synced = True
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     async def do(self, verb: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `verb(database, …)` in a transaction.
+        """Runs `verb(database, …)` in a transaction that survives this process.
 
         Raises:
             StoreBusy: another process held the database for longer than the busy timeout.
             StoreFull: the disk is full.
             StoreClosed: the store was closed before.
         """
+        return await self._put(lambda database: verb(database, *args, **kwargs), durable=False)
+
+    async def do_durably(
+        self, verb: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same in a transaction that survives a power cut: for what was promised, and for what costs money."""
+        return await self._put(lambda database: verb(database, *args, **kwargs), durable=True)
+
+    def _put(self, verb: Callable[[Database], T], *, durable: bool) -> asyncio.Future[T]:
         if self._closing:
             raise StoreClosed
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._inbox.put(_Work(lambda database: verb(database, *args, **kwargs), loop, future))
-        return await future
+        self._inbox.put(_Work(verb, loop, future, durable))
+        return future
 
     async def aclose(self) -> None:
         """Does what is waiting already, then closes the connection. May be called twice."""
@@ -97,6 +111,7 @@ class Writer:
     def _commit(self, group: Sequence[_Work]) -> list[_Outcome]:
         wanted = [work for work in group if not work.future.cancelled()]
         try:
+            self._sync(durable=any(work.durable for work in wanted))
             self._database.execute("BEGIN IMMEDIATE")
             outcomes = [self._attempt(work) for work in wanted]
             self._database.execute("COMMIT")
@@ -105,6 +120,12 @@ class Writer:
             self._database.rollback()
             return [_Outcome(work, error=translated(error)) for work in wanted]
         return outcomes
+
+    def _sync(self, *, durable: bool) -> None:
+        """Whether the next commit waits for the disk."""
+        if durable is not self._synced:
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._synced = durable
 
     def _attempt(self, work: _Work) -> _Outcome:
         """Runs one verb in its savepoint, so that its failure undoes itself and nothing else."""
