@@ -204,8 +204,9 @@ class Agent:
     async def _claim_forever(self) -> Exit:
         nonce = uuid4().hex
         while True:
-            await self._may_claim.wait()
-            await self._machine.slots.until_free()
+            while not (self._may_claim.is_set() and self._machine.slots.free):
+                await self._may_claim.wait()
+                await self._machine.slots.until_free()
             try:
                 reply = await self._claim(nonce)
             except Stale:

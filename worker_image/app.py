@@ -8,28 +8,20 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 
 import structlog
-import uvicorn
 
 from worker_image.agent import Agent, Exit, Machine
 from worker_image.engines.registry import config_of, probe_all
 from worker_image.execute import Executor
 from worker_image.host.pool import HostPool
-from worker_image.http import make_app
 from worker_image.link import Link
-from worker_image.local import LocalJobs
-from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
 from worker_image.scratch import close_scratch, open_scratch
 from worker_image.settings import PORT_DEFAULT, PORT_OFF, Settings
 from worker_image.slots import Slots
-
-_CANNOT_LISTEN = 1
-_GOODBYE_S = 5
 
 _log = structlog.get_logger()
 
@@ -93,53 +85,12 @@ async def _when(stop: asyncio.Event, agent: Agent) -> None:
 
 
 async def _serve_http(machine: Machine, stop: asyncio.Event) -> int:
-    """Serves until `stop`; running local jobs get the grace, then they are cancelled."""
-    settings = machine.settings
-    port = PORT_DEFAULT if settings.port is None else settings.port
+    port = PORT_DEFAULT if machine.settings.port is None else machine.settings.port
     if port == PORT_OFF:
         return Exit.STOPPED
-    try:
-        listener = _listen(settings.host, port)
-    except OSError as error:
-        hint = "set GPULEASE_WORKER_PORT to another port, or to -1 for none"
-        _log.error("cannot_listen", host=settings.host, port=port, error=str(error), hint=hint)
-        stop.set()
-        return _CANNOT_LISTEN
-    fetcher = Fetcher(allow_hosts=settings.allow_private_hosts, bytes_max=settings.download_bytes_max)
-    jobs = LocalJobs(machine.executor, machine.slots, fetcher, machine.scratch / "local")
-    key = settings.worker_key.get_secret_value() if settings.worker_key else None
-    server = _Server(
-        uvicorn.Config(
-            make_app(jobs, machine.executor.offers, key),
-            lifespan="off",
-            log_level="warning",
-            timeout_graceful_shutdown=_GOODBYE_S,
-        )
-    )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await stop.wait()
-    if jobs.running:
-        await asyncio.wait(jobs.running, timeout=settings.grace_s)
-    await jobs.stop()
-    server.should_exit = True
-    await serving
-    return Exit.STOPPED
+    from worker_image.listen import serve_http  # noqa: PLC0415  A leased worker starts faster without a web framework.
 
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    dual = family == socket.AF_INET6 and host == "::"
-    listener = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
-    _log.info("listening", host=host, port=listener.getsockname()[1])
-    return listener
+    return await serve_http(machine, port, stop)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from worker_image.upload import upload
 TIME_MARGIN_S = 10.0
 """The orchestrator ends what is over its time; only when it does not, we do."""
 
+STOP_PATIENCE_S = 2.0
+
 _log = structlog.get_logger()
 
 
@@ -68,12 +70,16 @@ class Attempt:
 
     def take_back(self) -> None:
         """The orchestrator does not want it any more: the engine stops, and nothing is reported."""
+        if self._taken_back:
+            return
         self._taken_back = True
         if self._work is not None:
             self._work.cancel()
 
     def stop(self, fault: Fault) -> None:
         """This worker cannot go on: the engine stops, and the fault is reported."""
+        if self._taken_back or self._stop_fault:
+            return
         self._stop_fault = fault
         if self._work is not None:
             self._work.cancel()
@@ -127,7 +133,7 @@ class Attempt:
         if report is None:
             return
         link = self._tools.link
-        for_s = 3.0 if self._stop_fault else self._tools.finish_patience_s
+        for_s = STOP_PATIENCE_S if self._stop_fault else self._tools.finish_patience_s
         try:
             await patiently(lambda: link.finish(self.id, report), for_s=for_s)
         except Rejected as error:

@@ -30,7 +30,7 @@ async def upload(link: Link, attempt: int, incarnation: str, file: MadeFile) -> 
     )
     tries = AsyncRetrying(
         stop=stop_after_attempt(TRIES),
-        wait=wait_exponential_jitter(initial=0.5, max=5),
+        wait=wait_exponential_jitter(initial=0.2, max=5),
         retry=retry_if_exception_type(Unreachable),
         reraise=True,
     )

@@ -56,6 +56,8 @@ class Hibari:
         asked = CsmInput.model_validate(job.input)
         if asked.voice == "clone":
             raise InputFault("clone_unsupported", "hibari cannot clone voices; ask for another voice")
+        if not any(letter.isalnum() for text in asked.sentences() for letter in text):
+            raise InputFault("nothing_to_say", "the text holds nothing that can be spoken")
         seed = secrets.randbits(31) if asked.voice == "random" else 0
         speech = self._speak(asked, seed, report)
         report(0.0, "writing MP3", phase=Phase.ENCODING)
@@ -80,8 +82,6 @@ class Hibari:
             samples += len(kept)
             if len(kept) < len(part):
                 return _Speech(parts, samples, truncated=True)
-        if not samples:
-            raise InputFault("nothing_to_say", "the text holds nothing that can be spoken")
         return _Speech(parts, samples, truncated=False)
 
     def _sounds(self, asked: CsmInput, seed: int, report: Report) -> Iterator[Any]:

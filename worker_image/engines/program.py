@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 LAST_LINES = 15
 LINE_LETTERS_MAX = 2_000
-STOP_GRACE_S = 1.0
+STOP_GRACE_S = 0.5
 QUIET_S = 0.5
 
 
@@ -74,10 +76,14 @@ def _lines(process: subprocess.Popen[bytes]) -> queue.Queue[str | None]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_GRACE_S)
-        return
-    process.kill()
+    """Ends the program, gently first, and then whatever it started: this process runs nothing else."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_GRACE_S)
+    for kin in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            kin.kill()
+    for orphan in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            orphan.wait(STOP_GRACE_S)

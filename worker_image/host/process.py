@@ -44,6 +44,7 @@ class EngineProcess:
         self.log_path = log_path
         self._process = process
         self._ended = False
+        self._killed = False
 
     @classmethod
     async def start(cls, backend: str, config: EngineConfig, folder: Path) -> Self:
@@ -81,7 +82,7 @@ class EngineProcess:
 
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None
+        return self._process.returncode is None and not self._killed
 
     async def run(self, job: EngineJob, log: JobLog, on_step: Callable[[Step], None]) -> Outcome:
         """Runs one job. When the caller is cancelled the engine is asked to stop, and killed if it does not.
@@ -93,7 +94,10 @@ class EngineProcess:
             await self._tell("run", job=asdict(job))
             return await self._until_done(log, on_step)
         except asyncio.CancelledError:
-            await self._take_back(job.id)
+            try:
+                await self._take_back(job.id)
+            except asyncio.CancelledError:  # Whoever cancels twice does not want to wait.
+                self.kill()
             raise
 
     async def _until_done(self, log: JobLog, on_step: Callable[[Step], None]) -> Outcome:
@@ -142,8 +146,9 @@ class EngineProcess:
         """Kills the process, its group, and whatever left the group, at once. Safe to repeat."""
         if self._ended:  # The number of its group may be somebody else's by now.
             return
+        self._killed = True
         doomed: list[psutil.Process] = []
-        if self.alive:
+        if self._process.returncode is None:
             with contextlib.suppress(psutil.Error):
                 doomed = psutil.Process(self._process.pid).children(recursive=True)
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,6 +1,7 @@
 """A film from still frames, through PyAV."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 QUALITY_CRF = "18"
@@ -21,7 +22,7 @@ def encode_mp4(
             if number == 0:
                 stream.width, stream.height = image.width // 2 * 2, image.height // 2 * 2
             frame = image.reformat(stream.width, stream.height, "yuv420p")
-            frame.pts = None
+            frame.pts, frame.time_base = number, Fraction(1, frames_per_s)
             container.mux(stream.encode(frame))
             on_frame(number + 1)
         container.mux(stream.encode(None))

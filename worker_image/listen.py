@@ -1,0 +1,66 @@
+"""Serves the worker's HTTP app in a running loop until it is told to stop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from worker_image.agent import Machine
+from worker_image.http import make_app
+from worker_image.local import LocalJobs
+from worker_image.media.fetch import Fetcher
+
+_CANNOT_LISTEN = 1
+_GOODBYE_S = 5
+
+_log = structlog.get_logger()
+
+
+async def serve_http(machine: Machine, port: int, stop: asyncio.Event) -> int:
+    """Serves until `stop`; running local jobs get the grace, then they are cancelled."""
+    settings = machine.settings
+    try:
+        listener = _listen(settings.host, port)
+    except OSError as error:
+        hint = "set GPULEASE_WORKER_PORT to another port, or to -1 for none"
+        _log.error("cannot_listen", host=settings.host, port=port, error=str(error), hint=hint)
+        stop.set()
+        return _CANNOT_LISTEN
+    fetcher = Fetcher(allow_hosts=settings.allow_private_hosts, bytes_max=settings.download_bytes_max)
+    jobs = LocalJobs(machine.executor, machine.slots, fetcher, machine.scratch / "local")
+    key = settings.worker_key.get_secret_value() if settings.worker_key else None
+    server = _Server(
+        uvicorn.Config(
+            make_app(jobs, machine.executor.offers, key),
+            lifespan="off",
+            log_level="warning",
+            timeout_graceful_shutdown=_GOODBYE_S,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await stop.wait()
+    if jobs.running:
+        await asyncio.wait(jobs.running, timeout=settings.grace_s)
+    await jobs.stop()
+    server.should_exit = True
+    await serving
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    dual = family == socket.AF_INET6 and host == "::"
+    listener = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
+    _log.info("listening", host=host, port=listener.getsockname()[1])
+    return listener
