@@ -39,6 +39,8 @@ class Catalogue:
     def __init__(self, snapshot: Snapshot, times: Times) -> None:
         self._offers = sorted(snapshot.offers, key=_order)
         self._times = times
+        boots_s = (times.boot(one.provider, one.gpu_class).mean_s for one in self._offers)
+        self.boot_s_max = max(boots_s, default=0.0)
         self._by_kind: dict[tuple[str, str], list[Offer]] = {}
         for offer in self._offers:
             self._by_kind.setdefault((offer.provider, offer.gpu_class), []).append(offer)

@@ -3,10 +3,10 @@
 import heapq
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from scaling.demand.catalogue import Catalogue, Wish, wish
+from scaling.demand.catalogue import Catalogue, wish
 from scaling.estimate import Times, remaining_s
 from scaling.health import claims
 from scaling.place import Host, runnable
@@ -17,6 +17,7 @@ from scaling.states import WorkerState
 LEASE_STEPS_S = (0.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
 """What is left of a lease is rounded down to one of these, so that machines alike share a lane."""
 ENDLESS = math.inf
+SERVICE_S_MIN = 0.001
 Entry = tuple[float, float, str]
 """Seconds until it is free, seconds it has been idle (most recently used first), whose it is."""
 LaneKey = tuple[object, ...]
@@ -48,19 +49,36 @@ class Lane:
     shift_s: float = 0.0
     flooded: bool = False
 
-    def __len__(self) -> int:
-        return len(self.fresh) + len(self.promised)
-
     def promise(self, entry: Entry, free_s: float) -> None:
         heapq.heappush(self.promised, (free_s - self.shift_s, entry[1], entry[2]))
 
     def flood(self, added_s: float) -> None:
-        """More jobs than slots: every slot is in use, and each is free `added_s` later."""
-        for entry in self.fresh:
-            self.promise(entry, entry[0])
-        self.fresh.clear()
+        """Every slot is promised already, and is free `added_s` later."""
         self.shift_s += added_s
         self.flooded = True
+
+
+@dataclass(slots=True)
+class Reach:
+    """The lanes that could run a need, and what was looked up of them.
+
+    Slots are only ever free later than before, so that is a floor. `owed` jobs wait for these lanes and are not
+    yet in their times.
+    """
+
+    need: Need
+    lanes: Sequence[Lane]
+    slots: int
+    fresh_s: float = 0.0
+    promised_s: float = 0.0
+    owed: int = 0
+
+    def look(self) -> None:
+        """Notes when the first slots of either sort are free; infinite where there are none."""
+        fresh = [lane.fresh[0][0] for lane in self.lanes if lane.fresh]
+        promised = [lane.promised[0][0] + lane.shift_s for lane in self.lanes if lane.promised]
+        self.fresh_s = min(fresh, default=math.inf)
+        self.promised_s = min(promised, default=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,13 @@ class Bounds:
 
     fresh_s: float
     promised_s: float
+
+    def allow(self, reach: Reach) -> bool:
+        """Whether a slot may be within them, by what was looked up before."""
+        return math.inf > reach.fresh_s <= self.fresh_s or math.inf > reach.promised_s <= self.promised_s
+
+
+Top = tuple[float, bool, Entry, Lane, list[Entry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +109,7 @@ class Pool:
     def __init__(self, slots: Iterable[Slots], times: Times) -> None:
         self._lanes: dict[LaneKey, Lane] = {}
         self._times = times
-        self._fitting: dict[Wish, list[Lane]] = {}
+        self._reaches: dict[tuple[object, ...], Reach] = {}
         self.used: set[str] = set()
         for one in slots:
             lane = self._lane(one)
@@ -97,56 +122,80 @@ class Pool:
     def _lane(self, slots: Slots) -> Lane:
         if slots.key not in self._lanes:
             self._lanes[slots.key] = Lane(slots.host, slots.host_id, slots.until_s, slots.bought)
-            self._fitting.clear()
+
         return self._lanes[slots.key]
 
     def add(self, slots: Slots) -> None:
-        """A machine ordered during the walk."""
+        """A machine ordered during the walk. What was looked up before it does not hold any more."""
+        self._pour()
+        self._reaches.clear()
         lane = self._lane(slots)
         for entry in slots.fresh:
             heapq.heappush(lane.fresh, entry)
 
-    def fitting(self, need: Need) -> list[Lane]:
-        key = wish(need)
-        if key not in self._fitting:
-            self._fitting[key] = [lane for lane in self._lanes.values() if self._fits(need, lane)]
-        return self._fitting[key]
+    def reach(self, need: Need, *, bought: bool = False) -> Reach:
+        """The lanes that could run this need; with `bought`, without those that are only intended."""
+        key = (*wish(need), bought)
+        if key not in self._reaches:
+            found = [one for one in self._lanes.values() if one.bought >= bought and self._fits(need, one)]
+            self._reaches[key] = Reach(need, found, sum(len(one.fresh) + len(one.promised) for one in found))
+        return self._reaches[key]
 
     def _fits(self, need: Need, lane: Lane) -> bool:
         if not runnable(need, lane.host, lane.host_id):
             return False
         return lane.until_s == ENDLESS or self._times.service(need, lane.host.gpu_class).p90_s <= lane.until_s
 
-    def pick(self, lanes: Sequence[Lane], bounds: Bounds) -> Pick | None:
+    def pick(self, reach: Reach, bounds: Bounds) -> Pick | None:
         """Takes the slot that is free first, within the bounds; among equals the bought, then the last used."""
-        best: tuple[float, bool, Entry] | None = None
-        found: tuple[Lane, bool] | None = None
-        for lane in lanes:
-            for heap, latest_s, shift_s in (
-                (lane.fresh, bounds.fresh_s, 0.0),
-                (lane.promised, bounds.promised_s, lane.shift_s),
-            ):
-                if heap and heap[0][0] + shift_s <= latest_s:
-                    order = (heap[0][0] + shift_s, not lane.bought, heap[0])
-                    if best is None or order < best:
-                        best, found = order, (lane, heap is lane.fresh)
-        if best is None or found is None:
+        if not bounds.allow(reach):
             return None
-        lane, is_fresh = found
-        entry = heapq.heappop(lane.fresh if is_fresh else lane.promised)
+        self._pour()
+        best = min(_tops(reach, bounds), key=lambda top: top[:3], default=None)
+        if best is None:
+            return None
+        free_s, _, entry, lane, heap = best
+        heapq.heappop(heap)
         self.used.add(entry[2])
-        return Pick(lane, entry, best[0])
+        return Pick(lane, entry, free_s)
 
-    def earliest_s(self, lanes: Sequence[Lane]) -> float:
-        """Seconds until the first of these slots is free, whoever it is promised to; infinite without any."""
-        fresh = (lane.fresh[0][0] for lane in lanes if lane.fresh)
-        promised = (lane.promised[0][0] + lane.shift_s for lane in lanes if lane.promised)
-        return min([*fresh, *promised], default=math.inf)
+    def first_s(self, reach: Reach) -> float:
+        """Seconds until a first slot is free, whoever it is promised to; infinite where there is none."""
+        self._pour()
+        reach.look()
+        return min(reach.fresh_s, reach.promised_s)
+
+    def service_s(self, need: Need, lane: Lane) -> float:
+        return max(SERVICE_S_MIN, self._times.service(need, lane.host.gpu_class).mean_s)
+
+    def _pour(self) -> None:
+        """Adds what is owed to the times of the lanes; put off until somebody reads them."""
+        for reach in self._reaches.values():
+            if reach.owed:
+                for lane in reach.lanes:
+                    lane.flood(reach.owed / reach.slots * self.service_s(reach.need, lane))
+                reach.owed = 0
 
     def used_ids(self) -> frozenset[str]:
         """Whose slots the walk gave work to."""
+        self._pour()
         flooded = (entry[2] for lane in self._lanes.values() if lane.flooded for entry in lane.promised)
         return frozenset(self.used.union(flooded))
+
+
+def _tops(reach: Reach, bounds: Bounds) -> Iterator[Top]:
+    """The first slot of every heap that has one within the bounds."""
+    reach.look()
+    fresh_s, promised_s = reach.fresh_s, reach.promised_s
+    first_s = min(
+        fresh_s if fresh_s <= bounds.fresh_s else math.inf,
+        promised_s if promised_s <= bounds.promised_s else math.inf,
+    )
+    for lane in reach.lanes:
+        if fresh_s == first_s and lane.fresh and lane.fresh[0][0] == first_s:
+            yield first_s, not lane.bought, lane.fresh[0], lane, lane.fresh
+        if promised_s == first_s and lane.promised and lane.promised[0][0] + lane.shift_s == first_s:
+            yield first_s, not lane.bought, lane.promised[0], lane, lane.promised
 
 
 def slots_of(

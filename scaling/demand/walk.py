@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from scaling.demand.blocked import no_machine
 from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Catalogue, Fit
-from scaling.demand.supply import Bounds, Lane, Pool, Slots, launch_slots
+from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots
 from scaling.estimate import Times
 from scaling.plan import Blocked, Launch
 from scaling.policy import Policy
@@ -22,8 +22,6 @@ from scaling.snapshot import JobGroup, Need, Offer, Snapshot
 
 BUNDLES_MAX = 2_000
 """A walk handles about so many bundles of jobs; below it, every job is a bundle of its own."""
-SERVICE_S_MIN = 0.001
-ANY_TIME = Bounds(math.inf, math.inf)
 FREE_OR_ORDERED = Bounds(math.inf, -math.inf)
 REFUSALS = ("budget_workers", "budget_usd_per_hour", "budget_usd_per_day", "cooling", "no_capacity")
 """When several offers are refused for several reasons: what ops can change is told first."""
@@ -117,7 +115,7 @@ class Ask:
 
     group: JobGroup
     fits: Sequence[Fit]
-    lanes: list[Lane]
+    reach: Reach
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,7 +140,7 @@ class Walk:
         self._refused: dict[str, Refused] = {}
 
     def serve(self, group: JobGroup) -> None:
-        ask = Ask(group, self._fits(group), self.pool.fitting(group.need))
+        ask = Ask(group, self._fits(group), self.pool.reach(group.need))
         if group.need.low_priority:
             self._ride(ask)
             return
@@ -163,7 +161,7 @@ class Walk:
         """The cheapest first, but before them whatever boots in time for the group's tightest start."""
         fits = self._scene.catalogue.fits(group.need)
         slack_s = group.slack_s
-        if slack_s is None or all(fit.boot_s <= slack_s for fit in fits):
+        if slack_s is None or self._scene.catalogue.boot_s_max <= slack_s:
             return fits
         return sorted(fits, key=lambda fit: fit.boot_s > slack_s)
 
@@ -184,18 +182,13 @@ class Walk:
     def _absorb(self, ask: Ask, bounds: Bounds, most: int | None = None) -> None:
         """Gives the group's jobs to slots that are free within the bounds, at most `most` of them."""
         keep = max(0, ask.left - most) if most is not None else 0
-        while ask.left > keep and (pick := self.pool.pick(ask.lanes, bounds)):
-            service_s = self._service_s(ask.group.need, pick.lane)
-            room = ask.left - keep
-            if bounds.promised_s < math.inf:
-                in_time = 1 + max(0.0, bounds.promised_s - pick.free_s) // service_s
-                room = int(min(room, in_time))
+        while ask.left > keep and (pick := self.pool.pick(ask.reach, bounds)):
+            service_s = self.pool.service_s(ask.group.need, pick.lane)
+            in_time = 1 + max(0.0, bounds.promised_s - pick.free_s) // service_s
+            room = int(min(ask.left - keep, in_time))
             taken = min(room, self._bundle)
             pick.lane.promise(pick.entry, pick.free_s + taken * service_s)
             ask.left -= taken
-
-    def _service_s(self, need: Need, lane: Lane) -> float:
-        return max(SERVICE_S_MIN, self._scene.times.service(need, lane.host.gpu_class).mean_s)
 
     def _admitted(self, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | None]:
         """The first that may be leased now, or why none may; neither, when only this plan is full."""
@@ -214,7 +207,7 @@ class Walk:
         self.orders.append(order)
         self._ledger.add_launch(fit.offer, fit.cost_usd)
         self._supply(order)
-        ask.lanes = self.pool.fitting(ask.group.need)
+        ask.reach = self.pool.reach(ask.group.need)
         self._absorb(ask, FREE_OR_ORDERED, most=1)
 
     def _launch(self, ask: Ask, fit: Fit) -> Launch:
@@ -231,7 +224,7 @@ class Walk:
 
     def _why(self, ask: Ask, fit: Fit) -> str:
         waiting = f"{ask.left} {ask.group.need.engine} job{'s' if ask.left > 1 else ''} waiting"
-        free_s = self.pool.earliest_s(ask.lanes)
+        free_s = self.pool.first_s(ask.reach)
         if math.isinf(free_s):
             return f"{waiting} and no worker for it; this one boots in about {fit.boot_s:.0f} s"
         return (
@@ -247,7 +240,7 @@ class Walk:
         if not ask.left:
             return
         need = ask.group.need
-        if ask.lanes:
+        if ask.reach.lanes:
             if refusal:
                 self._refused.setdefault(refusal.code, Refused(refusal)).count += ask.left
             self._spread(ask)
@@ -258,8 +251,8 @@ class Walk:
 
     def _ride(self, ask: Ask) -> None:
         """Low priority takes what is bought already, and asks for nothing."""
-        ask.lanes = [lane for lane in ask.lanes if lane.bought]
-        if ask.lanes:
+        ask.reach = self.pool.reach(ask.group.need, bought=True)
+        if ask.reach.lanes:
             self._spread(ask)
         elif ask.fits:
             reason = "Low priority never starts a machine; it runs when a machine for other jobs has time."
@@ -268,9 +261,6 @@ class Walk:
             self._blocked.append(no_machine(ask.group.need, self._scene.snapshot, ask.left))
 
     def _spread(self, ask: Ask) -> None:
-        slots = sum(len(lane) for lane in ask.lanes)
-        if ask.left <= slots:
-            self._absorb(ask, ANY_TIME)
-            return
-        for lane in ask.lanes:
-            lane.flood(ask.left / slots * self._service_s(ask.group.need, lane))
+        """Jobs that wait whatever is done: first on what is promised to nobody, the rest over all slots alike."""
+        self._absorb(ask, FREE_OR_ORDERED)
+        ask.reach.owed += ask.left
