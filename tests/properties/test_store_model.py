@@ -253,4 +253,4 @@ def test_terminal_states_are_terminal() -> None:
 
 
 TestStoresAgree = StoresAgree.TestCase
-TestStoresAgree.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestStoresAgree.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

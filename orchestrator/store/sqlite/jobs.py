@@ -34,6 +34,10 @@ _REQUEUE = (
 _INSERT_DELIVERY = "INSERT INTO deliveries (job_pk, url, due_at) VALUES (?, ?, ?)"
 
 
+Fresh = tuple[NewJob, Job]
+"""What was asked for, and the job that it becomes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A job and the key of its row."""
@@ -82,8 +86,8 @@ def group_id(database: Database, need: Need) -> int:
 
 def submit(database: Database, asked: Sequence[NewJob]) -> list[Submitted]:
     """One answer for each, in order. Keys may repeat within the batch too."""
-    first: dict[tuple[str, str], NewJob] = {}
-    fresh: list[NewJob] = []
+    first: dict[tuple[str, str], Fresh] = {}
+    fresh: list[Fresh] = []
     answers: list[Submitted] = []
     for one in asked:
         key = (one.need.owner, one.idempotency_key) if one.idempotency_key is not None else None
@@ -92,10 +96,10 @@ def submit(database: Database, asked: Sequence[NewJob]) -> list[Submitted]:
             job, request_hash = earlier
             answers.append(Submitted(job, created=False, conflict=request_hash != one.request_hash))
             continue
+        fresh.append((one, rules.new_job(one)))
         if key is not None:
-            first[key] = one
-        fresh.append(one)
-        answers.append(Submitted(rules.new_job(one), created=True))
+            first[key] = fresh[-1]
+        answers.append(Submitted(fresh[-1][1], created=True))
     _insert(database, fresh)
     return answers
 
@@ -134,28 +138,29 @@ def requeue(database: Database, known: Known, ending: Ending) -> Job:
 
 
 def _earlier(
-    database: Database, first: dict[tuple[str, str], NewJob], key: tuple[str, str] | None
+    database: Database, first: dict[tuple[str, str], Fresh], key: tuple[str, str] | None
 ) -> tuple[Job, str] | None:
     """The job that this key stands for, and the hash of the request that made it."""
     if key is None:
         return None
     if key in first:
-        return rules.new_job(first[key]), first[key].request_hash
+        asked, job = first[key]
+        return job, asked.request_hash
     row: sqlite3.Row | None = database.execute(_BY_KEY, key).fetchone()
     return (job_from(row), row["request_hash"]) if row is not None else None
 
 
-def _insert(database: Database, fresh: Sequence[NewJob]) -> None:
-    groups = {need: group_id(database, need) for need in {one.need: None for one in fresh}}
+def _insert(database: Database, fresh: Sequence[Fresh]) -> None:
+    groups = {need: group_id(database, need) for need in {job.need: None for _, job in fresh}}
     last: int = database.execute("SELECT coalesce(max(pk), 0) FROM jobs").fetchone()[0]
     numbered = list(enumerate(fresh, start=last + 1))
     try:
-        database.conn.executemany(_INSERT, [_columns(pk, one, groups[one.need]) for pk, one in numbered])
+        database.conn.executemany(_INSERT, [_columns(pk, one, groups[one.need]) for pk, (one, _) in numbered])
     except sqlite3.IntegrityError as error:
         if "jobs.id" in str(error):
             raise Duplicate("a job with this id is there already") from error
         raise
-    events.record_first(database, [(moves.submitted(rules.new_job(one)), pk) for pk, one in numbered])
+    events.record_first(database, [(moves.submitted(job), pk) for pk, (_, job) in numbered])
 
 
 def _columns(pk: int, job: NewJob, group: int) -> tuple[object, ...]:

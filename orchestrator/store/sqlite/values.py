@@ -11,11 +11,12 @@ from orchestrator.store import rows
 from scaling.snapshot import Capability, Need
 from scaling.states import AttemptState, JobState, WorkerState
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _NEED_DEFAULTS = {one.name: one.default for one in fields(Need)}
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 @lru_cache(maxsize=4096)
