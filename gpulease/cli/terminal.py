@@ -15,6 +15,9 @@ from gpulease.client import Client
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
+PIPE_WIDTH = 200
+"""Where there is no terminal, there is no reason to cut ids short."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -53,7 +56,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empt
     for row in rows:
         table.add_row(*("-" if cell in (None, "") else str(cell) for cell in row))
     if table.row_count:
-        Console(highlight=False).print(table, markup=False)
+        Console(highlight=False, width=None if out.is_terminal else PIPE_WIDTH).print(table, markup=False)
     else:
         err.print(empty)
 

@@ -22,6 +22,8 @@ from gpulease.client import Client
 from gpulease.contract.jobs import JobRequest, JobView, OutputFile, Result
 
 SENTENCE = "A machine is leased when there is work to do, and let go again when there is none."
+VOICE = "conversational_a"
+"""Always the same voice, so that what is heard does not depend on chance."""
 USD_PER_HOUR = 0.36
 IDLE_S = 3
 IDLE_OUT_S_MAX = 60.0
@@ -117,7 +119,7 @@ class Story:
 
     def _speak(self, client: Client) -> OutputFile:
         self.line("job 1: csm", f'speak "{self.sentence}"')
-        result = self._run(client, JobRequest(engine="csm", input={"text": self.sentence}))
+        result = self._run(client, JobRequest(engine="csm", input={"text": self.sentence, "voice": VOICE}))
         speech = next((one for one in result.files if one.content_type.startswith("audio/")), None)
         if speech is None or speech.url is None:
             raise DemoFailed("the speech came without an audio file")
