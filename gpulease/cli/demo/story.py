@@ -133,8 +133,9 @@ class Story:
         result = self._run(client, JobRequest(engine="whisper", input={"audio_url": speech.url}))
         heard = (result.text or "").strip()
         self.more(f'"{heard}"')
-        for file in result.files:
-            self.more(str(file.url))
+        if result.files:
+            others = ", ".join(file.name for file in result.files[1:])
+            self.more(f"{result.files[0].url}" + (f" (and {others})" if others else ""))
         copy = self.output / "transcript.txt"
         copy.write_text(heard + "\n", encoding="utf-8")
         self.more(f"copied to {copy}")
