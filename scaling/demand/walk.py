@@ -136,6 +136,7 @@ class Walk:
             self._supply(order)
         queued = sum(group.count for group in scene.snapshot.groups)
         self._bundle = max(1, queued // BUNDLES_MAX)
+        self._delay_left_s = max((one.buy_in_s for one in scene.snapshot.workers), default=0.0)
         self._blocked: list[Blocked] = []
         self._refused: dict[str, Refused] = {}
 
@@ -168,7 +169,8 @@ class Walk:
     def _bounds(self, group: JobGroup, fit: Fit) -> Bounds:
         """How late a slot may be free before another machine is worth it.
 
-        What is on order is accepted whenever a new order would not be earlier: it counts at once.
+        What is on order is accepted whenever a new order would not boot sooner: it counts at once, and what
+        is left of the delay of an intent (which an older policy may have set) is no reason for another.
         """
         if self._rule.eager(fit.offer):
             return FREE_OR_ORDERED
@@ -177,7 +179,7 @@ class Walk:
         latest_s = launch_s + policy.slack_s
         if group.slack_s is not None:
             latest_s = min(latest_s, max(launch_s, group.slack_s))
-        return Bounds(fresh_s=max(latest_s, launch_s), promised_s=latest_s)
+        return Bounds(fresh_s=max(latest_s, launch_s, self._delay_left_s + fit.boot_s), promised_s=latest_s)
 
     def _absorb(self, ask: Ask, bounds: Bounds, most: int | None = None) -> None:
         """Gives the group's jobs to slots that are free within the bounds, at most `most` of them."""

@@ -1,0 +1,69 @@
+"""Who runs what, among those that fit."""
+
+from dataclasses import replace
+
+import pytest
+from pictures import CSM, need, offer, ready
+
+from scaling.place import Candidate, best_worker, choose, runnable
+
+HOST = offer()
+
+
+def pick(*candidates, resident=(), running=None, host_id="w1"):
+    return choose(candidates, HOST, host_id=host_id, resident=resident, running_by_owner=running or {})
+
+
+def waits(of, age_s=10.0, slack_s=1000.0):
+    return Candidate(of, age_s, slack_s)
+
+
+def test_nothing_fits_nothing_is_chosen():
+    assert pick(waits(need("blender")), waits(need(avoid=("w1",)))) is None
+    assert pick() is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        (need(), True),
+        (need(model="large", features=("clone",)), True),
+        (need(model="huge"), False),
+        (need(features=("sing",)), False),
+        (need(gpu_class="a10", min_vram_gb=24, providers=("cloud", "b"), usd_per_hour_max=1.0), True),
+        (need(gpu_class="h100"), False),
+        (need(min_vram_gb=25), False),
+        (need(providers=("b",)), False),
+        (need(usd_per_hour_max=0.99), False),
+    ],
+)
+def test_runnable(asked, fits):
+    assert runnable(asked, HOST, "w1") is fits
+
+
+def test_priority_goes_before_everything_but_low_priority():
+    first = need(priority=1)
+    assert pick(waits(need(model="large"), slack_s=1), waits(first), resident=("csm/large",)) == first
+    assert pick(waits(need(low_priority=True, priority=9)), waits(need())) == need()
+
+
+def test_the_warm_model_goes_first_unless_another_is_urgent_or_waits_long():
+    warm, cold = need(model="small"), need(model="large")
+    assert pick(waits(cold, age_s=60), waits(warm), resident=("csm/small",)) == warm
+    assert pick(waits(cold, slack_s=59), waits(warm), resident=("csm/small",)) == cold
+    assert pick(waits(cold, age_s=121), waits(warm), resident=("csm/small",)) == cold
+
+
+def test_fair_share_then_deadline_then_age():
+    mine, yours = need(owner="me"), need(owner="you")
+    assert pick(waits(mine), waits(yours), running={"me": 2, "you": 1}) == yours
+    assert pick(waits(mine), waits(yours, slack_s=500)) == yours
+    assert pick(waits(mine, age_s=11), waits(yours)) == mine
+
+
+def test_a_job_wakes_the_warm_worker_and_else_the_last_used():
+    fleet = [ready("w1", idle_s=5), ready("w2", idle_s=1), ready("w3", idle_s=50, resident=("csm/large",))]
+    assert best_worker(need(model="large"), fleet) == "w3"
+    assert best_worker(need(model="small"), fleet) == "w2"
+    assert best_worker(need("blender"), fleet) is None
+    assert best_worker(need(), [replace(fleet[0], capabilities=(CSM,)), fleet[1]]) == "w2"
