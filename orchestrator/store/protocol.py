@@ -51,7 +51,8 @@ class Store(Protocol):
         self, worker_id: str, incarnation: str, nonce: str, *, resident: tuple[str, ...], now: float
     ) -> rows.Claimed | None:
         """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
-        ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs.
+        ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs,
+        and nothing after. What is past its limits is not begun.
         Also notes that the worker claimed at `now`. Cost does not grow with the queue.
         """
         ...
@@ -96,7 +97,8 @@ class Store(Protocol):
 
     async def move_worker(self, worker_id: str, move: rows.WorkerMove, *, now: float) -> bool:
         """Moves it if it is in one of `move.expected` (each of which the table must allow). Entering `creating`
-        starts its lease unless boot is not billed, `ready` starts it otherwise; `gone` ends the lease.
+        starts its lease unless boot is not billed, `ready` starts it otherwise; `gone` ends the lease,
+        and voids it where nothing was created (from `creating`, without an instance).
         Entering `stopping` also ends its running attempts as `lost`, as `lose_attempts` does.
         """
         ...

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -216,6 +217,21 @@ async def test_an_attempt_id_is_never_used_twice(path):
     await store.purge(finished_before=9.0, now=9.0)
     await submit(store)
     assert (await begun(store)).attempt_id > first.attempt_id
+    await store.aclose()
+
+
+async def test_a_claim_undone_by_a_power_cut_leaves_its_id_unused(path, tmp_path):
+    store = await open_sqlite(path)
+    await ready(store, capacity=3)
+    for _ in range(3):
+        await submit(store)
+    await finish(store, await begun(store))
+    shutil.copytree(path.parent, tmp_path / "on-disk")
+    zombie = await begun(store)
+    await store.aclose()
+    store = await open_sqlite(tmp_path / "on-disk" / path.name)
+    assert (await begun(store)).attempt_id != zombie.attempt_id
+    assert await finish(store, zombie) is rows.Verdict.STALE
     await store.aclose()
 
 

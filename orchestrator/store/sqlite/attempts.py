@@ -13,6 +13,8 @@ from orchestrator.store.sqlite import events, history, jobs
 from orchestrator.store.sqlite.values import attempt_from, fault_text
 from scaling.states import ATTEMPT_MOVES, AttemptState, JobState, advance
 
+IDS_SKIPPED = 10_000
+_SKIP_IDS = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'attempts'"
 _BY_ID = "SELECT * FROM attempts WHERE id = ?"
 _OF_JOB = """
     SELECT a.* FROM attempts a JOIN jobs j ON j.pk = a.job_pk WHERE j.id = ? ORDER BY a.number
@@ -43,6 +45,13 @@ class Found:
     @property
     def runs(self) -> bool:
         return self.attempt.state is AttemptState.RUNNING
+
+
+def skip_ids(database: Database) -> None:
+    """A power cut may undo a claim whose worker runs on. At each start, later ids leave those behind, so that
+    what such a worker says of its attempt is never taken for another one's.
+    """
+    database.execute(_SKIP_IDS, (IDS_SKIPPED,))
 
 
 def find(database: Database, attempt_id: int) -> Found | None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlite_utils import Database
+
 from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows
 from orchestrator.store.sqlite import (
@@ -33,17 +35,22 @@ async def open_sqlite(path: Path, *, busy_s: float = BUSY_S_DEFAULT) -> "SqliteS
         busy_s: how long a verb waits for a lock that another process holds, before `StoreBusy`.
 
     Raises:
-        StoreBusy: it must be made or migrated, and another process held it for longer than that.
+        StoreBusy: another process held it for longer than that.
         SchemaTooNew: a newer version of this program wrote it.
     """
     return await asyncio.to_thread(SqliteStore, path, busy_s)
+
+
+def _prepare(database: Database) -> None:
+    migrate(database)
+    attempts.skip_ids(database)
 
 
 class SqliteStore:
     """See `orchestrator.store.protocol.Store`. Opened by `open_sqlite`; belongs to no loop in particular."""
 
     def __init__(self, path: Path, busy_s: float) -> None:
-        self._writer = Writer(open_database(path, busy_s, migrate))
+        self._writer = Writer(open_database(path, busy_s, _prepare))
         self._readers = Readers(path, busy_s)
 
     async def aclose(self) -> None:
@@ -56,7 +63,7 @@ class SqliteStore:
         return await self._writer.do_durably(jobs_table.submit, jobs)
 
     async def get_job(self, job_id: str) -> rows.Job | None:
-        return await self._readers.do(jobs_table.get, job_id)
+        return self._readers.point(jobs_table.get, job_id)
 
     async def list_jobs(
         self, which: rows.JobFilter, *, before: tuple[float, str] | None, limit: int
@@ -64,7 +71,7 @@ class SqliteStore:
         return await self._readers.do(fleet.list_jobs, which, before, limit)
 
     async def list_attempts(self, job_id: str) -> list[rows.Attempt]:
-        return await self._readers.do(attempts.listed, job_id)
+        return self._readers.point(attempts.listed, job_id)
 
     async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> rows.Job | None:
         return await self._writer.do_durably(limits.cancel, job_id, who, reason, now)
@@ -84,7 +91,7 @@ class SqliteStore:
         return await self._readers.do(claims.peek, worker_id)
 
     async def get_attempt(self, attempt_id: int) -> rows.Claimed | None:
-        return await self._readers.do(attempts.get, attempt_id)
+        return self._readers.point(attempts.get, attempt_id)
 
     async def report_progress(self, held: rows.Held, progress: rows.Progress, *, now: float) -> rows.Verdict:
         return await self._writer.do(attempts.report, held, progress, now)
@@ -129,7 +136,7 @@ class SqliteStore:
         await self._writer.do(workers.note_probe, worker_id, healthy=healthy)
 
     async def get_worker(self, worker_id: str) -> rows.Worker | None:
-        return await self._readers.do(workers.get, worker_id)
+        return self._readers.point(workers.get, worker_id)
 
     async def list_workers(self, *, include_gone: bool, limit: int) -> list[rows.Worker]:
         return await self._readers.do(workers.listed, limit, include_gone=include_gone)
@@ -164,19 +171,19 @@ class SqliteStore:
         await self._writer.do_durably(records.add_upload, upload)
 
     async def get_upload(self, upload_id: str) -> rows.Upload | None:
-        return await self._readers.do(records.get_upload, upload_id)
+        return self._readers.point(records.get_upload, upload_id)
 
     async def add_key(self, key: rows.ApiKey) -> None:
         await self._writer.do_durably(records.add_key, key)
 
     async def find_key(self, key_hash: str) -> rows.ApiKey | None:
-        return await self._readers.do(records.find_key, key_hash)
+        return self._readers.point(records.find_key, key_hash)
 
     async def list_keys(self) -> list[rows.ApiKey]:
-        return await self._readers.do(records.list_keys)
+        return self._readers.point(records.list_keys)
 
     async def read_setting(self, name: str) -> Any | None:
-        return await self._readers.do(records.read_setting, name)
+        return self._readers.point(records.read_setting, name)
 
     async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None:
         await self._writer.do_durably(records.write_setting, name, value, who, now)
