@@ -42,6 +42,16 @@ class Readers:
         call = partial(self._read, lambda database: read(database, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
+    def point(self, read: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs a read of a few rows by key where it is called: it takes less time than going to a thread would.
+
+        Raises:
+            StoreClosed: the store was closed before.
+        """
+        if self._closed:
+            raise StoreClosed
+        return self._read(lambda database: read(database, *args, **kwargs))
+
     async def aclose(self) -> None:
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
