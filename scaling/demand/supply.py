@@ -142,7 +142,7 @@ class Pool:
         return self._reaches[key]
 
     def _fits(self, need: Need, lane: Lane) -> bool:
-        if not runnable(need, lane.host, lane.host_id):
+        if not (lane.fresh or lane.promised) or not runnable(need, lane.host, lane.host_id):
             return False
         return lane.until_s == ENDLESS or self._times.service(need, lane.host.gpu_class).p90_s <= lane.until_s
 
