@@ -11,7 +11,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 NUDGE_WINDOW_S = 0.05
-"""Nudges this close together are one turn."""
+"""Nudges this close together are one turn; what nudged may go on undisturbed in the meantime."""
 log = structlog.get_logger()
 Body = Callable[[], Awaitable[None]]
 
@@ -27,7 +27,6 @@ class Loop:
     error: str | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     nudged: asyncio.Task[None] | None = None
-    last_nudge: float = float("-inf")
 
     async def turn(self) -> None:
         async with self.lock:
@@ -44,7 +43,7 @@ class Loop:
 
 class Loops:
     """APScheduler keeps the periods: at the end of each it nudges, since it would cancel turns of its own at its
-    shutdown. The first nudge after a quiet moment runs at once; the next are coalesced.
+    shutdown.
     """
 
     def __init__(self) -> None:
@@ -77,18 +76,14 @@ class Loops:
         loop = self._loops.get(name)
         if self._scheduler is None or loop is None or (loop.nudged is not None and not loop.nudged.done()):
             return
-        quiet_s = time.monotonic() - loop.last_nudge
-        loop.nudged = asyncio.get_running_loop().create_task(
-            self._soon(loop, max(0.0, NUDGE_WINDOW_S - quiet_s)), name=f"nudge-{name}"
-        )
+        loop.nudged = asyncio.get_running_loop().create_task(self._soon(loop), name=f"nudge-{name}")
         self._tasks.add(loop.nudged)
         loop.nudged.add_done_callback(self._tasks.discard)
 
-    async def _soon(self, loop: Loop, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
+    async def _soon(self, loop: Loop) -> None:
+        await asyncio.sleep(NUDGE_WINDOW_S)
         async with loop.lock:
             pass
-        loop.last_nudge = time.monotonic()
         loop.nudged = None
         await loop.turn()
 

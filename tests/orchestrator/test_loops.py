@@ -55,7 +55,7 @@ async def test_a_nudge_during_a_turn_causes_one_more_and_turns_never_overlap():
     body = Counter(takes_s=0.1)
     loops = await started(body, 3600)
     loops.nudge("it")
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     for _ in range(5):
         loops.nudge("it")
     await asyncio.sleep(0.5)
