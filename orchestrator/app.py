@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from gpulease import __version__
@@ -283,7 +284,8 @@ def run(settings: Settings) -> int:
     """
     _prepare(settings.data)
     _log_to_stderr(settings.log_level)
-    return asyncio.run(serve(settings))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(settings))
 
 
 def _prepare(data: Path) -> None:
