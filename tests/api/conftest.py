@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from orchestrator.clock import ManualClock
 
 from orchestrator.app import Address, Orchestrator, build, create_app
+from orchestrator.clock import ManualClock
 from orchestrator.keys import hash_key, worker_key
 from orchestrator.settings import Settings
 from orchestrator.store.memory import MemoryStore

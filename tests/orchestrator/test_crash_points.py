@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from provider_clients.fake import FakeCloud
 
 from orchestrator.app import Address, Orchestrator, build, create_app
 from orchestrator.clock import SteadyClock
 from orchestrator.settings import Settings
 from orchestrator.store.sqlite import open_sqlite
 from provider_clients.base import LaunchSpec
+from provider_clients.fake import FakeCloud
 from scaling.snapshot import Capability, Offer
 
 WRITES = frozenset(
@@ -70,7 +70,9 @@ class Mortal:
 class Body:
     """One life of an orchestrator: its parts, a client, and the tasks that it began."""
 
-    def __init__(self, orchestrator: Orchestrator, http: httpx.AsyncClient, before: set[asyncio.Task]) -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, http: httpx.AsyncClient, before: set[asyncio.Task]
+    ) -> None:
         self.orchestrator, self.http, self._before = orchestrator, http, before
 
     @classmethod
