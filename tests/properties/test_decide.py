@@ -22,13 +22,13 @@ def acted(plan, kind):
 
 
 @given(snapshots, policies)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_plan_is_lawful(snapshot, policy):
     check(snapshot, policy, decide(snapshot, policy))
 
 
 @given(snapshots, policies, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_order_of_what_is_seen_changes_nothing(snapshot, policy, shuffler):
     def shuffled(items):
         return tuple(shuffler.sample(items, len(items)))
@@ -43,7 +43,7 @@ def test_the_order_of_what_is_seen_changes_nothing(snapshot, policy, shuffler):
 
 
 @given(snapshots, policies)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_live_worker_with_a_job_is_never_stopped(snapshot, policy):
     workers = {one.id: one for one in snapshot.workers}
     for action in acted(decide(snapshot, policy), Stop):
@@ -56,7 +56,7 @@ def test_a_live_worker_with_a_job_is_never_stopped(snapshot, policy):
 
 
 @given(snapshots, policies)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_low_priority_never_launches(snapshot, policy):
     low = tuple(replace(one, need=replace(one.need, low_priority=True)) for one in snapshot.groups)
     plan = decide(replace(snapshot, groups=low), policy)
@@ -64,7 +64,7 @@ def test_low_priority_never_launches(snapshot, policy):
 
 
 @given(snapshots, policies)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_low_priority_asks_for_nothing_beside_others(snapshot, policy):
     """What is launched is the same with and without the jobs that only ride."""
     paying = tuple(one for one in snapshot.groups if not one.need.low_priority)
@@ -74,7 +74,7 @@ def test_low_priority_asks_for_nothing_beside_others(snapshot, policy):
 
 
 @given(snapshots, policies)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_deciding_again_on_what_was_decided_buys_nothing_more(snapshot, policy):
     """Nothing is withdrawn and no cap holds back: then the state that a plan leads to asks for no more."""
     plan = decide(snapshot, policy)
@@ -85,7 +85,7 @@ def test_deciding_again_on_what_was_decided_buys_nothing_more(snapshot, policy):
 
 
 @given(snapshots, policies)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_fleet_settles_and_withdraws_nothing_that_it_launched(snapshot, policy):
     for turn in range(TURNS_MAX):
         plan = decide(snapshot, policy)
@@ -98,7 +98,7 @@ def test_a_fleet_settles_and_withdraws_nothing_that_it_launched(snapshot, policy
 
 
 @given(snapshots, policies)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_without_budgets_nothing_is_blocked_by_a_budget_and_no_less_is_launched(snapshot, policy):
     prices = {one.usd_per_hour for one in snapshot.offers}
     rich = replace(policy, limits=Limits(None, None), provider_limits={}, usd_per_day_max=None)
@@ -109,7 +109,7 @@ def test_without_budgets_nothing_is_blocked_by_a_budget_and_no_less_is_launched(
 
 
 @given(snapshots, policies, st.integers(0, 10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_more_workers_allowed_never_blocks_more(snapshot, policy, workers_max):
     def blocked(most):
         allowed = replace(policy, limits=Limits(most), provider_limits={}, usd_per_day_max=None)
@@ -119,7 +119,7 @@ def test_more_workers_allowed_never_blocks_more(snapshot, policy, workers_max):
 
 
 @given(snapshots, policies)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_job_alone_in_the_world_always_gets_a_machine(snapshot, policy):
     """Scale from zero: whatever is known, an offer that fits and may be had is taken."""
     sold = Offer("local", "a10", 0.0, (Capability("csm"),))

@@ -17,7 +17,7 @@ residents = st.lists(st.sampled_from(["csm/m", "csm/n", "whisper/m"]), max_size=
 
 
 @given(candidates, hosts, residents, st.sampled_from(["w0", "w9"]), st.integers(0, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_claims(waiting, host, resident, host_id, anns):
     def claim():
         running = {"ann": anns, "bob": 1}
