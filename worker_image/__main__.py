@@ -1,18 +1,19 @@
 """`python -m worker_image`: a worker from the environment alone, as a leasing orchestrator starts it.
 
-`--instance DIR` is the folder of the leased instance and becomes the scratch folder; such a worker serves no HTTP of
-its own unless a port is set. `--probe` prints what this machine can run, as JSON, and why not the rest. Other
-arguments mark the process for whoever started it, and are ignored.
+`--instance DIR` is the folder of the leased instance: the scratch folder, unless `GPULEASE_SCRATCH` names another.
+Such a worker serves no HTTP of its own unless a port is set. `--probe` only prints what would be offered, and why
+the rest would not, as JSON. Other arguments mark the process for whoever started it, and are ignored.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from worker_image.app import main
 from worker_image.engines.registry import config_of, probe_all
-from worker_image.settings import PORT_OFF, SettingsError, load
+from worker_image.settings import PORT_OFF, Settings, SettingsError, load
 
 
 def run() -> int:
@@ -26,13 +27,22 @@ def run() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     if known.probe:
-        offers, reasons = probe_all(config_of(settings))
-        print(json.dumps({"offers": [one.model_dump() for one in offers], "reasons": reasons}))  # noqa: T201
-        return 0
-    if known.instance is not None:
-        leased = {"scratch": known.instance, "port": PORT_OFF if settings.port is None else settings.port}
-        settings = settings.model_copy(update=leased)
-    return main(settings)
+        return _probe(settings)
+    return main(settings if known.instance is None else _leased(settings, known.instance))
 
 
-sys.exit(run())
+def _leased(settings: Settings, folder: Path) -> Settings:
+    given = settings.model_fields_set
+    unset: dict[str, Any] = {"scratch": folder, "port": PORT_OFF}
+    return settings.model_copy(update={name: value for name, value in unset.items() if name not in given})
+
+
+def _probe(settings: Settings) -> int:
+    offers, reasons = probe_all(config_of(settings))
+    found = {"offers": [offer.model_dump(mode="json") for offer in offers], "reasons": reasons}
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

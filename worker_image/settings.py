@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PORT_DEFAULT = 8000
 PORT_OFF = -1
+_INSTANCE_MARK = "GPULEASE_INSTANCE"
+"""The leasing provider finds whatever a worker started by this variable, so engines must carry it too."""
 _SHARED_WITH_ENGINES = (
     "PATH",
     "HOME",
@@ -22,7 +24,7 @@ _SHARED_WITH_ENGINES = (
     "XDG_RUNTIME_DIR",
     "LD_LIBRARY_PATH",
     "VIRTUAL_ENV",
-    "GPULEASE_INSTANCE",
+    _INSTANCE_MARK,
 )
 _SHARED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "PYTHON")
 
