@@ -115,7 +115,15 @@ class Attempt:
     async def _store(self, made: Made) -> Result:
         stored = []
         for number, file in enumerate(made.outcome.files):
-            stored.append(await upload(self._tools.link, self.id, self._tools.incarnation, file))
+            stored.append(
+                await upload(
+                    self._tools.link,
+                    self.id,
+                    self._tools.incarnation,
+                    file,
+                    for_s=self._tools.finish_patience_s,
+                )
+            )
             self._reporter.note(Step(Phase.UPLOADING, (number + 1) / len(made.outcome.files)))
         outcome = made.outcome
         return Result(

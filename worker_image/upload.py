@@ -1,25 +1,24 @@
-"""Outputs on their way to storage: each under a grant of its own, three tries."""
+"""Outputs on their way to storage: each under a grant of its own, as patiently as a finish is reported.
+
+An orchestrator that restarts while a render is uploaded must not cost the render.
+"""
 
 import asyncio
 import hashlib
 from pathlib import Path
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-
 from gpulease.contract.agent import UploadRequest
 from gpulease.contract.jobs import OutputFile
 from worker_image.engines.base import MadeFile
 from worker_image.faults import HostFault
-from worker_image.link import Link, Rejected, Unreachable
-
-TRIES = 3
+from worker_image.link import Link, Rejected, Unreachable, patiently
 
 
-async def upload(link: Link, attempt: int, incarnation: str, file: MadeFile) -> OutputFile:
-    """Stores one file, whole.
+async def upload(link: Link, attempt: int, incarnation: str, file: MadeFile, *, for_s: float) -> OutputFile:
+    """Stores one file, whole, and tries for so many seconds.
 
     Raises:
-        HostFault: three tries failed.
+        HostFault: the storage was out of reach, or full, for all that time.
         LinkError: the attempt is stale, or we are refused.
     """
     path = Path(file.path)
@@ -27,12 +26,6 @@ async def upload(link: Link, attempt: int, incarnation: str, file: MadeFile) -> 
     size_bytes = path.stat().st_size  # noqa: ASYNC240  The local disk.
     asked = UploadRequest(
         incarnation=incarnation, name=file.name, size_bytes=size_bytes, content_type=file.content_type
-    )
-    tries = AsyncRetrying(
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential_jitter(initial=0.2, max=5),
-        retry=retry_if_exception_type(Unreachable),
-        reraise=True,
     )
 
     async def once() -> OutputFile:
@@ -47,7 +40,7 @@ async def upload(link: Link, attempt: int, incarnation: str, file: MadeFile) -> 
         )
 
     try:
-        return await tries(once)
+        return await patiently(once, for_s=for_s)
     except (Unreachable, Rejected) as error:
         raise HostFault("upload_failed", f"{file.name} could not be stored: {error}") from error
 

@@ -40,7 +40,7 @@ def test_the_orchestrator_is_killed_mid_job_and_its_worker_is_found_again(up):
     up.kill()
     up.start()
     done = up.until_status(job_id, "succeeded")
-    assert [one["attempt"] for one in done["attempts"]] == [before[0]["attempt"]]
+    assert [one["attempt"] for one in done["attempts"]] == [before[0]["attempt"]], done["attempts"]
     moves = up.http.get(f"/v1/jobs/{job_id}/events").json()["items"]
     assert [move["after"] for move in moves].count("succeeded") == 1
 

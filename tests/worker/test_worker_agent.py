@@ -5,7 +5,6 @@ import io
 import signal
 import zipfile
 
-import pytest
 from agent_orchestrator import Emulator
 from conftest import Start, until
 
@@ -141,15 +140,19 @@ async def test_what_is_wrong_with_a_job_is_the_jobs_fault(world: Emulator, start
     assert "words" in faults[option]["message"]
 
 
-@pytest.mark.parametrize(("failing", "ends"), [(2, "result"), (3, "fault")])
-async def test_uploads_are_tried_three_times(world: Emulator, start: Start, failing: int, ends: str):
-    world.failing_puts = failing
+async def test_a_storage_that_fails_for_a_while_costs_no_result(world: Emulator, start: Start):
+    world.failing_puts = 4
     attempt = copy_job(world)
     start()
-    finish = await finish_of(world, attempt)
-    assert finish[ends]
-    if ends == "fault":
-        assert (finish["fault"]["kind"], finish["fault"]["code"]) == ("host", "upload_failed")
+    assert (await finish_of(world, attempt))["result"]
+
+
+async def test_a_storage_that_stays_away_is_a_fault_of_the_host(world: Emulator, start: Start):
+    world.failing_puts, world.orphan_after_s = 1_000, 2.0
+    attempt = copy_job(world)
+    start()
+    fault = (await finish_of(world, attempt))["fault"]
+    assert (fault["kind"], fault["code"]) == ("host", "upload_failed")
 
 
 async def test_the_slot_is_free_while_outputs_upload(world: Emulator, start: Start):
