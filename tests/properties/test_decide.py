@@ -87,6 +87,9 @@ def test_deciding_again_on_what_was_decided_buys_nothing_more(snapshot, policy):
 @given(snapshots, policies)
 @settings(max_examples=80, deadline=None)
 def test_a_fleet_settles_and_withdraws_nothing_that_it_launched(snapshot, policy):
+    """With at most ten workers: without a limit, a launch a step for thousands of jobs takes thousands of steps."""
+    most = 10 if policy.limits.workers_max is None else policy.limits.workers_max
+    policy = replace(policy, limits=replace(policy.limits, workers_max=most))
     for turn in range(TURNS_MAX):
         plan = decide(snapshot, policy)
         check(snapshot, policy, plan)
