@@ -41,6 +41,7 @@ class Lane:
     """Machines that are alike to every job. `shift_s` is added to all promised times, which saves rewriting them."""
 
     host: Host
+    gpu_class: str
     host_id: str
     until_s: float
     bought: bool
@@ -68,6 +69,8 @@ class Reach:
 
     need: Need
     lanes: Sequence[Lane]
+    hosts: Sequence[Host]
+    """One of each GPU class."""
     slots: int
     fresh_s: float = 0.0
     promised_s: float = 0.0
@@ -121,7 +124,9 @@ class Pool:
 
     def _lane(self, slots: Slots) -> Lane:
         if slots.key not in self._lanes:
-            self._lanes[slots.key] = Lane(slots.host, slots.host_id, slots.until_s, slots.bought)
+            self._lanes[slots.key] = Lane(
+                slots.host, slots.host.gpu_class, slots.host_id, slots.until_s, slots.bought
+            )
 
         return self._lanes[slots.key]
 
@@ -138,7 +143,9 @@ class Pool:
         key = (*wish(need), bought)
         if key not in self._reaches:
             found = [one for one in self._lanes.values() if one.bought >= bought and self._fits(need, one)]
-            self._reaches[key] = Reach(need, found, sum(len(one.fresh) + len(one.promised) for one in found))
+            hosts = {one.gpu_class: one.host for one in found}
+            slots = sum(len(one.fresh) + len(one.promised) for one in found)
+            self._reaches[key] = Reach(need, found, tuple(hosts.values()), slots)
         return self._reaches[key]
 
     def _fits(self, need: Need, lane: Lane) -> bool:
@@ -165,15 +172,17 @@ class Pool:
         reach.look()
         return min(reach.fresh_s, reach.promised_s)
 
-    def service_s(self, need: Need, lane: Lane) -> float:
-        return max(SERVICE_S_MIN, self._times.service(need, lane.host.gpu_class).mean_s)
+    def service_s(self, need: Need, host: Host) -> float:
+        return max(SERVICE_S_MIN, self._times.service(need, host.gpu_class).mean_s)
 
     def _pour(self) -> None:
         """Adds what is owed to the times of the lanes; put off until somebody reads them."""
         for reach in self._reaches.values():
             if reach.owed:
+                share = reach.owed / reach.slots
+                added_s = {one.gpu_class: share * self.service_s(reach.need, one) for one in reach.hosts}
                 for lane in reach.lanes:
-                    lane.flood(reach.owed / reach.slots * self.service_s(reach.need, lane))
+                    lane.flood(added_s[lane.gpu_class])
                 reach.owed = 0
 
     def used_ids(self) -> frozenset[str]:

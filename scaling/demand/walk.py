@@ -185,7 +185,7 @@ class Walk:
         """Gives the group's jobs to slots that are free within the bounds, at most `most` of them."""
         keep = max(0, ask.left - most) if most is not None else 0
         while ask.left > keep and (pick := self.pool.pick(ask.reach, bounds)):
-            service_s = self.pool.service_s(ask.group.need, pick.lane)
+            service_s = self.pool.service_s(ask.group.need, pick.lane.host)
             in_time = 1 + max(0.0, bounds.promised_s - pick.free_s) // service_s
             room = int(min(ask.left - keep, in_time))
             taken = min(room, self._bundle)
