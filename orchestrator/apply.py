@@ -76,6 +76,7 @@ class Applier:
             case Drain():
                 await self._move(action.worker_id, W.DRAINING, (W.READY,), action.reason)
                 self.dispatcher.release(action.worker_id)
+                self.on_change()
             case Stop():
                 await self.stop(action.worker_id, action.reason)
 

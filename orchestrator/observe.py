@@ -1,8 +1,9 @@
 """Look: reads the store and the market into one frozen snapshot. Decides nothing and moves nothing."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from orchestrator.clock import Clock
 from orchestrator.fleet.costs import usd_between
@@ -45,10 +46,16 @@ class Observer:
 
     def _workers(self, fleet: Fleet, now: float) -> tuple[WorkerView, ...]:
         running: dict[str, list[Running]] = defaultdict(list)
+        uploading: Counter[str] = Counter()
         for attempt, job in fleet.attempts:
             if attempt.slot_freed_at is None:
                 running[attempt.worker_id].append(_running(attempt, job, now))
-        return tuple(self._worker(one, tuple(running[one.id]), now) for one in fleet.workers)
+            else:
+                uploading[attempt.worker_id] += 1
+        return tuple(
+            replace(self._worker(one, tuple(running[one.id]), now), uploading=uploading[one.id])
+            for one in fleet.workers
+        )
 
     def _worker(self, worker: Worker, running: tuple[Running, ...], now: float) -> WorkerView:
         """Silence counts from our own start at the earliest: what we did not listen to was not silent."""

@@ -1,5 +1,6 @@
 """A job travels the whole way on one machine, and the faults that must not stop it."""
 
+import asyncio
 import io
 import os
 import signal
@@ -84,3 +85,24 @@ def test_no_idle_worker_waits_for_the_next_tick(up):
     before = time.monotonic()
     up.until_status(up.sleep_job(0.1), "succeeded")
     assert time.monotonic() - before < 10
+
+
+async def test_two_thousand_clients_submit_at_once_and_every_job_is_kept(up):
+    up.environment["GPULEASE_PROVIDERS"] = "none"
+    up.start()
+    body = {"engine": "csm", "input": {"text": "One of many."}}
+    limits = httpx.Limits(max_connections=250)
+    async with httpx.AsyncClient(base_url=up.http.base_url, timeout=60, limits=limits) as http:
+        replies = await asyncio.gather(*(http.post("/v1/jobs", json=body) for _ in range(2000)))
+    accepted = {reply.json()["id"] for reply in replies if reply.status_code == 202}
+    assert len(accepted) == 2000
+    up.kill()
+    up.start()
+    kept, cursor = set(), None
+    while True:
+        page = up.http.get("/v1/jobs", params={"limit": 500} | ({"cursor": cursor} if cursor else {})).json()
+        kept |= {job["id"] for job in page["items"]}
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert kept == accepted
