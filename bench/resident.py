@@ -93,7 +93,9 @@ async def compare(rounds: int, audio_s: float) -> None:
     print(f"speech {length_s:.0f} s, {rounds} rounds by turns, both warm")
     print("bare   s:", " ".join(f"{one:.2f}" for one in alone))
     print("worker s:", " ".join(f"{one:.2f}" for one in whole))
-    print(f"worker / bare = {ratio:.3f} (medians; aim: at most 1.10), {min(whole) / min(alone):.3f} (fastest)")
+    print(
+        f"worker / bare = {ratio:.3f} (medians; aim: at most 1.10), {min(whole) / min(alone):.3f} (fastest)"
+    )
 
 
 def main() -> None:
