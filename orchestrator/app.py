@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import secrets
 import signal
 import socket
@@ -283,6 +284,7 @@ def run(settings: Settings) -> int:
         SettingsError: the configuration cannot work; nothing was started.
     """
     _prepare(settings.data)
+    _allow_connections()
     _log_to_stderr(settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings))
@@ -293,6 +295,13 @@ def _prepare(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SettingsError(f"data {data}: {error.strerror}. Choose another with --data.") from error
+
+
+def _allow_connections() -> None:
+    """Takes all the open files that the system allows: every parked claim and follower is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _log_to_stderr(level: str) -> None:

@@ -28,7 +28,11 @@ async def local_provider(settings: Settings) -> LocalProvider:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """What a worker on this machine must know beside who it is. Our URLs are exempt from its guard by origin."""
-    given = {"GPULEASE_ALLOW_PRIVATE_HOSTS": ",".join(settings.allow_private_hosts)}
+    given = {
+        "GPULEASE_ALLOW_PRIVATE_HOSTS": ",".join(settings.allow_private_hosts),
+        # Less than the provider's patience, so that a worker can still say what it gave up.
+        "GPULEASE_WORKER_GRACE_S": "3",
+    }
     if settings.commands:
         given["GPULEASE_COMMANDS"] = str(settings.commands.resolve())
     if models := os.environ.get("GPULEASE_WHISPER_MODELS"):
