@@ -31,7 +31,12 @@ def secret_of(request: Request) -> str | None:
     return request.headers.get("x-c3-render-key")
 
 
-def parts_of(request: Request) -> Parts:
+async def parts_of(request: Request) -> Parts:
+    """A coroutine, or else FastAPI would go to a thread for it at every request."""
+    return _parts(request)
+
+
+def _parts(request: Request) -> Parts:
     parts = request.app.state.parts
     assert isinstance(parts, Parts)  # noqa: S101  Set once, by `create_app`.
     return parts
@@ -41,7 +46,7 @@ def _needs(role: Role) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that lets callers of this role, or of a stronger one, through."""
 
     async def caller(request: Request) -> Caller:
-        found = await _caller(parts_of(request), request)
+        found = await _caller(_parts(request), request)
         if ROLES.index(found.role) > ROLES.index(role):
             raise ProblemError(
                 403,
@@ -73,7 +78,7 @@ async def _worker_of(worker_id: str, request: Request) -> Worker:
         ProblemError: 401, the same for an unknown worker and for a wrong key.
     """
     secret = request.headers.get("x-internal-api-key") or secret_of(request) or ""
-    worker = await parts_of(request).store.get_worker(worker_id)
+    worker = await _parts(request).store.get_worker(worker_id)
     if worker is None or not matches(secret, worker.key_hash):
         raise unauthorized("Send this worker's own key as X-Internal-API-Key.")
     return worker
