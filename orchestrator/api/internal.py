@@ -1,6 +1,6 @@
 """/internal/workers: the agent protocol over HTTP."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from gpulease.contract import agent as wire
 from orchestrator.api.auth import KnownWorker, Shared
@@ -20,8 +20,10 @@ async def heartbeat(parts: Shared, said: wire.HeartbeatRequest, worker: KnownWor
 
 
 @router.post("/claim", response_model=wire.ClaimReply)
-async def claim(parts: Shared, said: wire.ClaimRequest, worker: KnownWorker) -> wire.ClaimReply:
-    return await parts.agents.claim(worker, said)
+async def claim(parts: Shared, said: wire.ClaimRequest, worker: KnownWorker) -> Response:
+    """Written out here: this reply is what a waiting job waits for."""
+    reply = await parts.agents.claim(worker, said)
+    return Response(reply.model_dump_json(), media_type="application/json")
 
 
 @router.post("/attempts/{attempt}/progress", response_model=wire.Ack)

@@ -1,7 +1,9 @@
 """A request becomes a job: checked whole, then stored, then offered to whoever idles."""
 
+import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -50,16 +52,24 @@ class Submitter:
             ProblemError: 422 naming the fields, 409 for a key that stands for another request, or 503 under
                 `strict` when nothing configured could run it.
         """
-        job = await self.prepare(request, asked)
-        (submitted,) = await self._store.submit_jobs([job])
+        return await self._submit_one(await self.prepare(request, asked))
+
+    async def _submit_one(self, job: NewJob) -> Submitted:
+        (submitted,) = await self.submit_all([job])
         if submitted.conflict:
-            raise conflict(asked.key)
-        self._announce([submitted])
+            raise conflict(job.idempotency_key)
         return submitted
 
     async def submit_all(self, jobs: list[NewJob]) -> list[Submitted]:
-        submitted = await self._store.submit_jobs(jobs)
-        self._announce(submitted)
+        """Stores them all, or none. Parked workers are woken at once: the store does verbs in order, so that
+        their claims come right behind, and find nothing where this turns out to be a repetition.
+        """
+        storing = asyncio.ensure_future(self._store.submit_jobs(jobs))
+        for need, count in Counter(job.need for job in jobs).items():
+            self._dispatcher.offer(need, count)
+        submitted = await storing
+        if any(one.created for one in submitted):
+            self.on_submit()
         return submitted
 
     async def retry(self, job_id: str, asked: Asked) -> Submitted:
@@ -91,11 +101,7 @@ class Submitter:
             request_hash=f"retry:{job_id}",
             retry_of=old.id,
         )
-        (submitted,) = await self._store.submit_jobs([job])
-        if submitted.conflict:
-            raise conflict(asked.key)
-        self._announce([submitted])
-        return submitted
+        return await self._submit_one(job)
 
     async def prepare(self, request: JobRequest, asked: Asked) -> NewJob:
         """Checks a request whole, and changes nothing."""
@@ -156,16 +162,6 @@ class Submitter:
         except (ForbiddenAddress, ValueError) as error:
             return str(error)
         return None
-
-    def _announce(self, submitted: list[Submitted]) -> None:
-        counts: dict[Need, int] = {}
-        for one in submitted:
-            if one.created:
-                counts[one.job.need] = counts.get(one.job.need, 0) + 1
-        for need, count in counts.items():
-            self._dispatcher.offer(need, count)
-        if counts:
-            self.on_submit()
 
 
 def conflict(key: str | None) -> ProblemError:
