@@ -75,7 +75,8 @@ class Agent:
     async def run(self) -> Exit:
         """Serves until it is told to stop, by the orchestrator or by `stop`, or has been alone for too long."""
         try:
-            await patiently(self._register, for_s=FIRST_CONTACT_S_MAX)
+            if not await self._first_contact():
+                return Exit.STOPPED
             self._may_claim.set()
             return await self._serve()
         except Refused as error:
@@ -96,6 +97,19 @@ class Agent:
     def stop(self) -> None:
         """No more claims; running attempts get the grace of the settings, then end as the host's fault."""
         self._wanted.set()
+
+    async def _first_contact(self) -> bool:
+        """Registers, and is patient until `stop`: False then."""
+        contact = asyncio.ensure_future(patiently(self._register, for_s=FIRST_CONTACT_S_MAX))
+        stop = asyncio.create_task(self._wanted.wait())
+        await asyncio.wait({contact, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if contact.done():
+            await contact
+            return True
+        contact.cancel()
+        await asyncio.gather(contact, return_exceptions=True)
+        return False
 
     async def _serve(self) -> Exit:
         beats = asyncio.create_task(self._beat_forever())

@@ -1,5 +1,6 @@
 """The agent against an orchestrator over real HTTP: one real worker process, real engine processes."""
 
+import asyncio
 import hashlib
 import io
 import signal
@@ -204,3 +205,10 @@ async def test_a_paused_worker_claims_nothing(world: Emulator, start: Start):
     assert attempt not in world.progress
     world.told = {}
     assert (await finish_of(world, attempt))["result"]
+
+
+async def test_it_ends_when_told_to_while_nobody_answers(start: Start):
+    worker = start(GPULEASE_ORCHESTRATOR_URL="http://127.0.0.1:9")
+    await asyncio.sleep(4)
+    worker.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(worker.process.wait, 10) == 0
