@@ -105,6 +105,11 @@ class Loops:
                 loop.nudged.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def error(self, name: str) -> str | None:
+        """What went wrong in its last turn, if anything did."""
+        loop = self._loops.get(name)
+        return loop.error if loop is not None else None
+
     def report(self) -> dict[str, Any]:
         """Each loop's turns, last run (UTC) and last error, for those who watch."""
         return {

@@ -60,8 +60,14 @@ async def full_view(parts: Parts, job: Job) -> JobView:
         message=latest.message if latest else None,
         result=await signed(parts, job.result) if job.result else None,
         cost_usd=await _cost(parts, attempts),
-        blocked=parts.reconciler.blocked(job.need) if job.state is JobState.QUEUED else None,
+        blocked=_why_waiting(parts, job) if job.state is JobState.QUEUED else None,
     )
+
+
+def _why_waiting(parts: Parts, job: Job) -> str | None:
+    if parts.loops.error("reconcile"):
+        return "No plan could be made; the server's log and /healthz say why."
+    return parts.reconciler.blocked(job.need)
 
 
 async def signed(parts: Parts, result: Result) -> Result:

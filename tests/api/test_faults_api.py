@@ -1,6 +1,8 @@
 """Bad luck around a job: a full disk, a clock that is stepped."""
 
+import asyncio
 import errno
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -56,3 +58,15 @@ async def test_an_hours_step_of_the_clock_loses_no_worker_and_no_job(settings, s
         assert (await http.get("/v1/workers")).json()["items"][0]["state"] == "ready"
         assert (await agent.finish(assigned)).status_code == 200
         await orchestrator.stop()
+
+
+async def test_a_job_says_so_when_no_plan_can_be_made(world):
+    policy = world.orchestrator.parts.policy
+    policy.current = replace(policy.current, name="nonesuch")
+    job = await world.submit()
+    for _ in range(100):
+        if shown := (await world.http.get(f"/v1/jobs/{job['id']}")).json()["blocked"]:
+            break
+        await asyncio.sleep(0.02)
+    assert "plan" in shown
+    assert "nonesuch" in (await world.http.get("/healthz")).json()["loops"]["reconcile"]["error"]
