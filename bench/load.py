@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -85,10 +84,3 @@ async def _reply(reader: asyncio.StreamReader) -> None:
     if not head.startswith("http/1.1 2"):
         raise RuntimeError(head)
     await reader.readexactly(int(head.split("content-length:")[1].split("\r\n")[0]))
-
-
-def call(url: str, path: str, body: object | None = None) -> dict[str, object]:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        return dict(json.loads(reply.read()))

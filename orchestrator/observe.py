@@ -8,7 +8,7 @@ from dataclasses import replace
 from orchestrator.clock import Clock
 from orchestrator.fleet.costs import usd_between
 from orchestrator.fleet.market import Market
-from orchestrator.jobs.dispatch import Dispatcher
+from orchestrator.jobs.dispatch import Dispatcher, view_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Attempt, BootTime, Fleet, Job, QueuedGroup, ServiceTime, Worker
 from scaling.estimate import estimate
@@ -61,16 +61,8 @@ class Observer:
         """Silence counts from our own start at the earliest: what we did not listen to was not silent."""
         parked = worker.id in self._dispatcher.parked()
         freed = max(worker.last_finish_at or 0.0, worker.ready_at or 0.0)
-        return WorkerView(
-            id=worker.id,
-            provider=worker.provider,
-            state=worker.state,
-            gpu_class=worker.gpu_class,
-            vram_gb=worker.vram_gb,
-            usd_per_hour=worker.usd_per_hour,
-            capacity=worker.capacity,
-            capabilities=worker.capabilities,
-            resident=worker.resident,
+        return replace(
+            view_of(worker, worker.resident),
             running=running,
             state_age_s=max(0.0, now - worker.state_at),
             buy_in_s=max(0.0, worker.buy_at - now),

@@ -71,7 +71,6 @@ WORKER_MOVES: Mapping[WorkerState, frozenset[WorkerState]] = {
     W.GONE: frozenset(),
 }
 TERMINAL_JOBS = frozenset(state for state, after in JOB_MOVES.items() if not after)
-LEASED = frozenset({W.CREATING, W.STARTING, W.READY, W.DRAINING, W.STOPPING})
 
 
 def advance(moves: Mapping[State, frozenset[State]], before: State, after: State) -> State:
