@@ -19,7 +19,7 @@ class Retention:
         self._keep_s = keep_s
 
     async def sweep(self) -> None:
-        """Rows go first: a file that nobody names only takes space, while a row without its file is a broken promise."""
+        """Rows go first: a file that nobody names only takes space, a row without its file is a broken promise."""
         while True:
             now = self._clock.now()
             purged = await self._store.purge(finished_before=now - self._keep_s, now=now)
