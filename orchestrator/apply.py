@@ -147,10 +147,10 @@ class Applier:
 
     async def adopt(self, worker: Worker, instance: Instance, reason: str) -> None:
         """Ties an instance to its row. A worker that registered before its create returned stays ready."""
-        ends = None if instance.lease_left_s is None else self.clock.now() + instance.lease_left_s
-        move = WorkerMove(W.STARTING, (W.CREATING,), "apply", reason, instance.id, ends)
+        facts = facts_of(instance)
+        move = WorkerMove(W.STARTING, (W.CREATING,), "apply", reason, facts)
         if not await self.store.move_worker(worker.id, move, now=self.clock.now()):
-            await self.store.note_instance(worker.id, instance.id, lease_ends_at=ends)
+            await self.store.note_instance(worker.id, facts)
         self.on_change()
 
     async def _refused(self, worker: Worker, error: ProviderError) -> None:

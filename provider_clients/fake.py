@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from provider_clients.base import Instance, LaunchSpec
+from provider_clients.base import Account, Instance, LaunchSpec, Receipt
 from provider_clients.errors import NoCapacity, NotFound, OutcomeUnknown, ProviderError, RateLimited
 from scaling.snapshot import Offer
 
@@ -52,15 +52,17 @@ class Machine:
 
 @dataclass(slots=True)
 class FakeCloud:
-    """`on_boot` is called with the spec of each machine when it has booted; `hidden_s` is how long the list
-    does not have a new machine yet. `faults` are met in their order, each by the next call of its verb.
+    """`on_boot` is called with the spec of each machine when it has booted; `list_lag_s` is how long
+    the list does not have a new machine yet. `faults` are met in their order, each by the next call of its verb.
     """
 
     name: str = "fake"
     stops_with_us: bool = False
+    tagged: bool = True
+    hosted: bool = False
     offered: tuple[Offer, ...] = ()
     boot_s: float = 0.0
-    hidden_s: float = 0.0
+    list_lag_s: float = 0.0
     on_boot: Callable[[LaunchSpec], None] = lambda _: None
     clock: Callable[[], float] = time.time
     faults: deque[Fault] = field(default_factory=deque)
@@ -85,7 +87,7 @@ class FakeCloud:
 
     async def list(self) -> tuple[Instance, ...]:
         self._meet("list")
-        shown_before = self.clock() - self.hidden_s
+        shown_before = self.clock() - self.list_lag_s
         return tuple(one.instance for one in self.live() if one.started_at <= shown_before)
 
     async def get(self, instance_id: str) -> Instance:
@@ -95,7 +97,7 @@ class FakeCloud:
             raise NotFound(instance_id)
         return machine.instance
 
-    async def delete(self, instance_id: str) -> None:
+    async def delete(self, instance_id: str) -> Receipt | None:
         fault = self._meet("delete")
         machine = self.machines.get(instance_id)
         if machine is None or machine.ended_at is not None:
@@ -103,6 +105,11 @@ class FakeCloud:
         machine.ended_at = self.clock()
         if fault is not None:
             raise fault.error
+        return Receipt(machine.started_at, machine.ended_at, machine.ended_at - machine.started_at)
+
+    async def check(self) -> Account:
+        self._meet("list")
+        return Account((f"{len(self.live())} machines",))
 
     async def aclose(self) -> None:
         return None

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from provider_clients.base import Instance, LaunchSpec
+from provider_clients.base import Account, Instance, LaunchSpec
 from provider_clients.errors import NoCapacity, NotFound, Rejected
 from scaling.snapshot import Capability, Offer
 
@@ -48,6 +48,9 @@ class LocalProvider:
     command: tuple[str, ...] = (sys.executable, "-m", "worker_image")
     name: str = "local"
     stops_with_us: bool = True
+    tagged: bool = True
+    hosted: bool = False
+    list_lag_s: float = 0.0
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _asked_at: dict[str, float] = field(default_factory=dict)
 
@@ -80,6 +83,11 @@ class LocalProvider:
     async def delete(self, instance_id: str) -> None:
         """Asks the processes to end, then kills them. Returns while they end; raises NotFound once they have."""
         await asyncio.to_thread(self._delete, instance_id)
+
+    async def check(self) -> Account:
+        running = len(await asyncio.to_thread(self._processes))
+        engines = ", ".join(sorted({one.engine for one in self.capabilities})) or "nothing"
+        return Account((f"This machine can run {engines}.",), None, self.workers_max, running)
 
     async def aclose(self) -> None:
         return None

@@ -32,6 +32,8 @@ class Need:
     owner: str = ""
     avoid: tuple[str, ...] = ()
     """Workers on which such a job failed already."""
+    max_time_s: float = 1200.0
+    """A lease with a hard end takes only jobs that fit in what is left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,10 @@ class WorkerView:
     lease_left_s: float | None = None
     paused: bool = False
     probe_failures: int = 0
+    owned: bool = False
+    """Its owner's machine (a buffer node, a static render machine): never bought, and never let go by a plan."""
+    hosted: bool = False
+    """Its agent runs beside the orchestrator, so that only probes tell of the machine itself."""
 
     @property
     def free_slots(self) -> int:
@@ -101,7 +107,11 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """For sale. `count_max` is how many more could be leased now; `cooled_s` what is left of a cool-down."""
+    """For sale. `count_max` is how many more could be leased now; `cooled_s` what is left of a cool-down.
+
+    A lease with a hard end lasts `lease_s_max`; an idle worker older than `replace_after_s` is let go, so that the
+    next job finds a fresh lease. `boot_prior` is what the provider is known for, until there is history.
+    """
 
     provider: str
     gpu_class: str
@@ -112,9 +122,16 @@ class Offer:
     granularity_s: float = 1.0
     min_billed_s: float = 0.0
     lease_s_max: float | None = None
+    replace_after_s: float | None = None
+    boot_prior: "Estimate | None" = None
     capacity: int = 1
     count_max: int = 1_000_000
     cooled_s: float = 0.0
+
+    @property
+    def lease_left_s(self) -> float | None:
+        """What a job would find on a fresh lease."""
+        return self.lease_s_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,8 @@ class Estimate:
     mean_s: float
     p90_s: float
     samples: int = 0
+    p99_s: float = 0.0
+    """At least `p90_s`, wherever it is not given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ class RegisterRequest(Lenient):
     gpu_class: str = "cpu"
     vram_gb: float = 0.0
     capacity: int = Field(default=1, ge=1, le=64)
+    usd_per_hour: float = Field(
+        default=0.0, ge=0, description="What the owner of the machine asks for the time in which it works."
+    )
     version: str = "0"
 
 
@@ -47,7 +50,7 @@ class RegisterReply(Lenient):
 class HeartbeatRequest(Lenient):
     """Only `status`, `gpu_class`, `capacity` and `error` come from a buffer worker of the first generation."""
 
-    status: Literal["idle", "busy", "paused"] = "idle"
+    status: Literal["idle", "busy", "paused", "leaving"] = "idle"
     gpu_class: str | None = None
     capacity: int | None = Field(default=None, ge=1, le=64)
     error: str | None = None

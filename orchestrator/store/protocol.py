@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows
+from provider_clients.base import Receipt
 
 GROUP_COUNT_MAX = 5_000
 """Groups are counted up to here: no decision differs above it, and reading a fleet stays cheap."""
@@ -103,8 +104,21 @@ class Store(Protocol):
         """
         ...
 
-    async def note_instance(self, worker_id: str, instance_id: str, *, lease_ends_at: float | None) -> None:
-        """Ties an instance to a live worker that registered before its create returned."""
+    async def enrol_worker(self, enrolment: rows.Enrolment) -> bool:
+        """A new owned worker, in `starting`; one of the same id and provider that is gone begins anew. False
+        where the id is alive already, or is no owned worker's of that provider. It has no lease: its owner's
+        price is for the time in which it works. When it goes (`stopping`), it needs no provider to confirm that.
+        """
+        ...
+
+    async def rekey_worker(self, worker_id: str, key_hash: str) -> None: ...
+
+    async def note_instance(self, worker_id: str, facts: rows.InstanceFacts) -> None:
+        """Notes what the provider says of a live worker's instance; what is None stays as it was."""
+        ...
+
+    async def known_instances(self, provider: str) -> dict[str, str]:
+        """Worker ids by instance id, of all rows that are kept, gone ones too."""
         ...
 
     async def register_worker(self, worker_id: str, registration: rows.Registration, *, now: float) -> bool:
@@ -125,7 +139,19 @@ class Store(Protocol):
 
     async def note_probe(self, worker_id: str, *, healthy: bool) -> None: ...
 
+    async def record_host_fault(self, fault: rows.HostFault) -> None:
+        """Once for a worker and a reason."""
+        ...
+
+    async def list_host_faults(self, *, since: float) -> list[rows.HostFault]:
+        """Oldest first."""
+        ...
+
     async def get_worker(self, worker_id: str) -> rows.Worker | None: ...
+
+    async def list_worker_attempts(self, worker_id: str) -> list[rows.Attempt]:
+        """All that it ran and that are kept, oldest first."""
+        ...
 
     async def list_workers(self, *, include_gone: bool, limit: int) -> list[rows.Worker]:
         """Newest first."""
@@ -145,6 +171,16 @@ class Store(Protocol):
 
     async def list_leases(self, *, since: float) -> list[rows.Lease]:
         """Those that had not ended by `since`, oldest first."""
+        ...
+
+    async def note_receipt(self, worker_id: str, receipt: Receipt) -> None:
+        """The provider's own records of this worker's lease: its interval and its billed seconds become theirs,
+        whether the lease ended already, ends later, or was voided.
+        """
+        ...
+
+    async def record_lease(self, lease: rows.Lease) -> None:
+        """A lease without a worker's row: an orphan that was swept. The same `worker_id` again replaces it."""
         ...
 
     # Webhooks

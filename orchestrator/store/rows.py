@@ -133,6 +133,29 @@ class NewWorker:
 
 
 @dataclass(frozen=True, slots=True)
+class Enrolment:
+    """An owner's machine that reports for duty by itself: never bought, and never deleted."""
+
+    id: str
+    provider: str
+    key_hash: str
+    at: float
+    gpu_class: str = "cpu"
+    usd_per_hour: float = 0.0
+    """What its owner asks, for the time in which it works."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """What the provider said of a worker's instance; None leaves what is known."""
+
+    id: str
+    lease_ends_at: float | None = None
+    address: str | None = None
+    host_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     id: str
     provider: str
@@ -166,6 +189,11 @@ class Worker:
     paused: bool = False
     probe_failures: int = 0
     error: str | None = None
+    creating_at: float | None = None
+    """When its creation was begun."""
+    address: str | None = None
+    host_id: str | None = None
+    owned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +204,7 @@ class WorkerMove:
     expected: tuple[WorkerState, ...]
     who: str
     reason: str
-    instance_id: str | None = None
-    lease_ends_at: float | None = None
+    instance: InstanceFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +299,20 @@ class Lease:
     min_billed_s: float
     busy_s: float
     """Seconds within it in which an attempt held a slot (summed over slots)."""
+    billed_s: float | None = None
+    """What the provider's own records say it billed, where they do; it is final."""
+    instance_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostFault:
+    """A physical machine failed a worker of ours; `at` lets it be forgiven."""
+
+    provider: str
+    host_id: str
+    worker_id: str
+    reason: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
