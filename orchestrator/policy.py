@@ -33,10 +33,13 @@ class PolicyBody(Wire):
     idle_s: float = Field(default=300, ge=0, le=86_400)
     launch_delay_s_min: float | None = Field(default=None, ge=0, le=3600)
     launch_delay_s_max: float | None = Field(default=None, ge=0, le=3600)
+    provider_launch_delay_s: dict[
+        str, tuple[Annotated[float, Field(ge=0, le=3600)], Annotated[float, Field(ge=0, le=3600)]]
+    ] = Field(default_factory=dict)
     slack_s: float = Field(default=0, ge=-3600, le=86_400)
     grace_s: float = Field(default=60, ge=0, le=86_400)
     silent_s_max: float = Field(default=45, gt=0, le=86_400)
-    boot_s_max: float = Field(default=900, gt=0, le=86_400)
+    boot_s_max: float = Field(default=3600, gt=0, le=86_400)
     create_s_max: float = Field(default=600, gt=0, le=86_400)
     claim_silent_s_max: float = Field(default=60, gt=0, le=86_400)
     drain_s_max: float = Field(default=7200, gt=0, le=86_400)

@@ -127,7 +127,7 @@ def _check_bought(plan: Plan, snapshot: Snapshot, policy: Policy) -> None:
     leased = [
         one
         for one in snapshot.workers
-        if one.id in bought or one.state not in (WorkerState.INTENDED, WorkerState.GONE)
+        if one.id in bought or not (one.owned or one.state in (WorkerState.INTENDED, WorkerState.GONE))
     ]
     most = policy.limits.workers_max
     if bought and most is not None and len(leased) > most:
@@ -141,7 +141,7 @@ def _check_limits(
 ) -> None:
     if not launches:
         return
-    present = [one for one in workers if one.state is not WorkerState.GONE]
+    present = [one for one in workers if one.state is not WorkerState.GONE and not one.owned]
     if limits.workers_max is not None and len(present) + len(launches) > limits.workers_max:
         raise PlanError(f"more than {limits.workers_max} workers {scope}")
     prices = [*(one.usd_per_hour for one in present), *(one.usd_per_hour for one in launches)]

@@ -30,7 +30,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     workers = sorted(
         (one for one in snapshot.workers if one.state is not WorkerState.GONE), key=lambda one: one.id
     )
-    endings = {one.id: end for one in workers if (end := must_end(one, policy))}
+    endings = {one.id: end for one in workers if (end := must_end(one, policy, times))}
     refused = _refused_intents(workers, catalogue, policy, snapshot.usd_today)
     supply = [one for one in workers if one.id not in endings and one.id not in refused]
     scene = Scene(
@@ -63,7 +63,8 @@ def _ledger(workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy,
     """All that we pay or may have to pay. Today's bill does not show yet what is on order."""
     ledger = Ledger(policy, usd_today)
     for worker in workers:
-        ledger.add_worker(worker, catalogue.order_usd(worker) if worker.state in ORDERED else 0.0)
+        if not worker.owned:
+            ledger.add_worker(worker, catalogue.order_usd(worker) if worker.state in ORDERED else 0.0)
     return ledger
 
 
@@ -74,7 +75,7 @@ def _refused_intents(
     refused: dict[str, str] = {}
     ledger = Ledger(policy, usd_today)
     for worker in workers:
-        if worker.state is not WorkerState.INTENDED:
+        if worker.state is not WorkerState.INTENDED and not worker.owned:
             ledger.add_worker(worker)
     intents = (one for one in workers if one.state is WorkerState.INTENDED)
     for worker in sorted(intents, key=lambda one: (one.buy_in_s, one.id)):

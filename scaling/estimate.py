@@ -7,25 +7,28 @@ from scaling.snapshot import Estimate, Estimates, Need
 
 PRIOR_WEIGHT = 3.0
 """The prior counts as so many samples, so that one odd first job does not steer the fleet."""
-SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0)
-BOOT_PRIOR = Estimate(mean_s=60.0, p90_s=180.0)
+SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0, p99_s=300.0)
+BOOT_PRIOR = Estimate(mean_s=60.0, p90_s=180.0, p99_s=600.0)
 OVERRUN_SHARE = 0.1
 """What has overrun its mean is taken to need a tenth of its age more: long runs have long tails."""
 
 
 def estimate(seconds: Sequence[float], prior: Estimate) -> Estimate:
-    """Mean and p90 of `seconds` (any order), shrunk to the prior by its weight."""
+    """Mean, p90 and p99 of `seconds` (any order), shrunk to the prior by its weight."""
     count = len(seconds)
     if not count:
         return prior
-    p90_s = sorted(seconds)[math.ceil(0.9 * count) - 1]
+    ordered = sorted(seconds)
     weight = count + PRIOR_WEIGHT
+
+    def shrunk(known_s: float, share: float) -> float:
+        seen_s = ordered[math.ceil(share * count) - 1]
+        return (PRIOR_WEIGHT * known_s + count * seen_s) / weight
+
     mean_s = (PRIOR_WEIGHT * prior.mean_s + math.fsum(seconds)) / weight
-    return Estimate(
-        mean_s=mean_s,
-        p90_s=max(mean_s, (PRIOR_WEIGHT * prior.p90_s + count * p90_s) / weight),
-        samples=count,
-    )
+    p90_s = max(mean_s, shrunk(prior.p90_s, 0.9))
+    p99_s = max(p90_s, shrunk(max(prior.p99_s, prior.p90_s), 0.99))
+    return Estimate(mean_s=mean_s, p90_s=p90_s, samples=count, p99_s=p99_s)
 
 
 def remaining_s(whole: Estimate, elapsed_s: float) -> float:
@@ -59,6 +62,7 @@ def _pooled(parts: Sequence[Estimate]) -> Estimate | None:
     return Estimate(
         mean_s=_mean((one.mean_s for one in parts), weights),
         p90_s=_mean((one.p90_s for one in parts), weights),
+        p99_s=_mean((max(one.p99_s, one.p90_s) for one in parts), weights),
         samples=sum(one.samples for one in parts),
     )
 

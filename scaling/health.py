@@ -6,23 +6,25 @@ finishes it. An idle draining worker is stopped by the next plan. Only what is d
 
 import math
 
+from scaling.estimate import Times
+from scaling.place import LEASE_MARGIN_S
 from scaling.plan import Drain, Stop
 from scaling.policy import Policy
 from scaling.snapshot import Offer, WorkerView
 from scaling.states import WorkerState
 
 PROBE_FAILURES_MAX = 3
-LEASE_MARGIN_S = 60.0
-"""With less than this left of a lease with a hard end, a worker takes no more jobs."""
+BOOT_P99_SHARE_MAX = 1.5
+"""A boot that takes this much longer than nearly all before it is taken for failed."""
 PAID_MARGIN_S = 60.0
 """An idle worker is kept while more than this of a paid billing interval is left."""
 
 
 def dead(worker: WorkerView, policy: Policy) -> bool:
-    """Not heard of for too long. Where there are no heartbeats at all, failed probes say so."""
-    if worker.silent_s is not None:
-        return worker.silent_s > policy.silent_s_max
-    return worker.probe_failures >= PROBE_FAILURES_MAX
+    """Not heard of for too long. Where no heartbeat comes from the machine itself, failed probes say so."""
+    if worker.silent_s is not None and worker.silent_s > policy.silent_s_max:
+        return True
+    return (worker.hosted or worker.silent_s is None) and worker.probe_failures >= PROBE_FAILURES_MAX
 
 
 def claims(worker: WorkerView, policy: Policy) -> bool:
@@ -34,17 +36,33 @@ def claims(worker: WorkerView, policy: Policy) -> bool:
     return silent_s <= policy.claim_silent_s_max
 
 
-def must_end(worker: WorkerView, policy: Policy) -> Stop | Drain | None:
+def boot_deadline_s(worker: WorkerView, policy: Policy, times: Times) -> float:
+    """How long its boot may take, as boots of its provider and class have taken."""
+    boot = times.boot(worker.provider, worker.gpu_class)
+    return min(policy.boot_s_max, BOOT_P99_SHARE_MAX * max(boot.p99_s, boot.p90_s))
+
+
+def must_end(worker: WorkerView, policy: Policy, times: Times) -> Stop | Drain | None:
     """What health alone asks for; intents, creations and stopping workers are others' to resolve."""
     match worker.state:
-        case WorkerState.STARTING if worker.state_age_s > policy.boot_s_max:
-            return Stop(worker.id, f"not ready after {worker.state_age_s:.0f} s of booting")
+        case WorkerState.STARTING if not worker.owned:
+            return _end_starting(worker, boot_deadline_s(worker, policy, times))
+        case WorkerState.READY if worker.owned:
+            return None
         case WorkerState.READY:
             return _end_ready(worker, policy)
         case WorkerState.DRAINING:
             return _end_draining(worker, policy)
         case _:
             return None
+
+
+def _end_starting(worker: WorkerView, limit_s: float) -> Stop | None:
+    if worker.state_age_s <= limit_s:
+        return None
+    return Stop(
+        worker.id, f"not ready after {worker.state_age_s:.0f} s of booting, of {limit_s:.0f} s at most"
+    )
 
 
 def _end_ready(worker: WorkerView, policy: Policy) -> Stop | Drain | None:
@@ -71,7 +89,7 @@ def _end_draining(worker: WorkerView, policy: Policy) -> Stop | None:
 
 
 def _silence(worker: WorkerView) -> str:
-    if worker.silent_s is None:
+    if worker.silent_s is None or worker.probe_failures >= PROBE_FAILURES_MAX:
         return f"lost: {worker.probe_failures} probes failed in a row"
     return f"lost: no heartbeat for {worker.silent_s:.0f} s"
 
@@ -79,12 +97,16 @@ def _silence(worker: WorkerView) -> str:
 def idle_out(worker: WorkerView, policy: Policy, offer: Offer | None) -> Drain | None:
     """Drains a ready worker that nothing uses, counted from its last finish.
 
-    A worker that never had a job has its grace. A paused worker that costs nothing is its owner's to end; a
-    paused one that we pay for idles out like any other. What is paid already is used up first.
+    A worker that never had a job has its grace. An owner's machine is its owner's to end; a paused worker that we
+    pay for idles out like any other. What is paid already is used up first. An old lease is not kept waiting.
     """
-    if worker.state is not WorkerState.READY or worker.busy or (worker.paused and not worker.usd_per_hour):
+    if worker.state is not WorkerState.READY or worker.busy or worker.owned:
+        return None
+    if worker.paused and not worker.usd_per_hour:
         return None
     idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
+    if offer is not None and offer.replace_after_s is not None and worker.lease_age_s > offer.replace_after_s:
+        return Drain(worker.id, f"its lease is {worker.lease_age_s:.0f} s old; the next job gets a fresh one")
     limit_s = policy.idle_s if worker.jobs_done else max(policy.idle_s, policy.grace_s)
     if idle_s <= limit_s or paid_left_s(worker, offer) > PAID_MARGIN_S:
         return None
@@ -112,6 +134,6 @@ def is_supply(worker: WorkerView, policy: Policy) -> bool:
         case WorkerState.CREATING:
             return worker.state_age_s <= policy.create_s_max
         case WorkerState.READY:
-            return not worker.paused
+            return not worker.paused and not (worker.owned and dead(worker, policy))
         case _:
             return False

@@ -10,6 +10,8 @@ URGENT_SLACK_S = 60.0
 """With less time than this left, a job goes before those whose model happens to be warm."""
 WARM_WAIT_S_MAX = 120.0
 """No job waits longer than this behind jobs that are only warmer."""
+LEASE_MARGIN_S = 60.0
+"""Kept free at the hard end of a lease, for what a job still has to hand in."""
 
 
 class Host(Protocol):
@@ -25,6 +27,8 @@ class Host(Protocol):
     def usd_per_hour(self) -> float: ...
     @property
     def capabilities(self) -> tuple[Capability, ...]: ...
+    @property
+    def lease_left_s(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,14 @@ def runnable(need: Need, host: Host, host_id: str = "") -> bool:
         and host.vram_gb >= need.min_vram_gb
         and (not need.providers or host.provider in need.providers)
         and (need.usd_per_hour_max is None or host.usd_per_hour <= need.usd_per_hour_max)
+        and outlasts(host.lease_left_s, need)
         and any(_offers(capability, need) for capability in host.capabilities)
     )
+
+
+def outlasts(lease_left_s: float | None, need: Need) -> bool:
+    """Whether a job may take all of its time before the lease ends."""
+    return lease_left_s is None or need.max_time_s + LEASE_MARGIN_S <= lease_left_s
 
 
 def _offers(capability: Capability, need: Need) -> bool:
@@ -94,11 +104,13 @@ def choose(
 
 
 def best_worker(need: Need, free: Sequence[WorkerView]) -> str | None:
-    """The free worker to wake for a new job: warm first, then the most recently used, so that surplus ages out."""
+    """The free worker to wake for a new job: an owner's machine first, which nobody bills by the hour, then a warm
+    one, then the most recently used, so that surplus ages out.
+    """
 
-    def order(worker: WorkerView) -> tuple[bool, float, float, str]:
+    def order(worker: WorkerView) -> tuple[bool, bool, float, float, str]:
         idle_s = worker.idle_s if worker.idle_s is not None else 0.0
-        return (not warm(need, worker.resident), idle_s, worker.usd_per_hour, worker.id)
+        return (not worker.owned, not warm(need, worker.resident), idle_s, worker.usd_per_hour, worker.id)
 
     fitting = [one for one in free if runnable(need, one, one.id)]
     return min(fitting, key=order).id if fitting else None

@@ -20,13 +20,16 @@ class Policy:
     launch_delay_s_min: float | None = None
     """None: what the named policy says (15 for `fixed`, 0 for `whatif`)."""
     launch_delay_s_max: float | None = None
+    provider_launch_delay_s: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Least and most for one provider, instead of the above."""
     slack_s: float = 0.0
     """How much longer than a boot a job may wait before another machine is worth it."""
     grace_s: float = 60.0
     """A worker that never had a job is kept at least so long after it became ready."""
     silent_s_max: float = 45.0
     """Three missed health checks of 15 s."""
-    boot_s_max: float = 900.0
+    boot_s_max: float = 3600.0
+    """However long boots of a provider have taken."""
     create_s_max: float = 600.0
     claim_silent_s_max: float = 60.0
     drain_s_max: float = 7200.0
@@ -35,3 +38,11 @@ class Policy:
     """In all."""
     provider_limits: dict[str, Limits] = field(default_factory=dict)
     usd_per_day_max: float | None = None
+
+    def launch_delay_s(self, provider: str, least_s: float, most_s: float) -> tuple[float, float]:
+        """Least and most seconds between an intent and its second look; the arguments hold where nothing is set."""
+        if provider in self.provider_launch_delay_s:
+            return self.provider_launch_delay_s[provider]
+        low_s = least_s if self.launch_delay_s_min is None else self.launch_delay_s_min
+        high_s = most_s if self.launch_delay_s_max is None else self.launch_delay_s_max
+        return low_s, max(low_s, high_s)

@@ -23,6 +23,7 @@ def wish(need: Need) -> Wish:
         need.providers,
         need.usd_per_hour_max,
         need.avoid,
+        need.max_time_s,
     )
 
 

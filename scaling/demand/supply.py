@@ -9,17 +9,21 @@ from dataclasses import dataclass, field
 from scaling.demand.catalogue import Catalogue, wish
 from scaling.estimate import Times, remaining_s
 from scaling.health import claims
-from scaling.place import Host, runnable
+from scaling.place import LEASE_MARGIN_S, Host, outlasts, runnable
 from scaling.policy import Policy
 from scaling.snapshot import Need, Offer, WorkerView
 from scaling.states import WorkerState
 
-LEASE_STEPS_S = (0.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0)
-"""What is left of a lease is rounded down to one of these, so that machines alike share a lane."""
+LEASE_STEPS_S = tuple(
+    minutes * 60 + LEASE_MARGIN_S for minutes in (-1, 0, 1, 5, 10, 15, 20, 30, 45, 60, 90, 120, 240, 480)
+)
+"""What is left of a lease is rounded down to one of these, so that machines alike share a lane: just enough for
+the time limits that jobs usually have.
+"""
 ENDLESS = math.inf
 SERVICE_S_MIN = 0.001
 Entry = tuple[float, float, str]
-"""Seconds until it is free, seconds it has been idle (most recently used first), whose it is."""
+"""Seconds until it is free, seconds it has been idle (an owner's machine, then the most recently used), whose."""
 LaneKey = tuple[object, ...]
 
 
@@ -149,9 +153,12 @@ class Pool:
         return self._reaches[key]
 
     def _fits(self, need: Need, lane: Lane) -> bool:
-        if not (lane.fresh or lane.promised) or not runnable(need, lane.host, lane.host_id):
-            return False
-        return lane.until_s == ENDLESS or self._times.service(need, lane.host.gpu_class).p90_s <= lane.until_s
+        until_s = None if lane.until_s == ENDLESS else lane.until_s
+        return (
+            bool(lane.fresh or lane.promised)
+            and outlasts(until_s, need)
+            and runnable(need, lane.host, lane.host_id)
+        )
 
     def pick(self, reach: Reach, bounds: Bounds) -> Pick | None:
         """Takes the slot that is free first, within the bounds; among equals the bought, then the last used."""
@@ -241,7 +248,8 @@ def _ready_slots(
     worker: WorkerView, times: Times, policy: Policy
 ) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
     free = worker.free_slots if claims(worker, policy) else 0
-    fresh = ((0.0, worker.idle_s or 0.0, worker.id),) * free
+    idle_s = -1.0 if worker.owned else worker.idle_s or 0.0
+    fresh = ((0.0, idle_s, worker.id),) * free
     return fresh, tuple((rest_s, 0.0, worker.id) for rest_s in _rests_s(worker, times))
 
 

@@ -82,7 +82,16 @@ def claim_order(group: JobGroup) -> tuple[object, ...]:
 def _identity(need: Need) -> tuple[object, ...]:
     limit = math.inf if need.usd_per_hour_max is None else need.usd_per_hour_max
     host = (need.gpu_class or "", need.min_vram_gb, need.providers, limit)
-    return (need.engine, need.model or "", need.features, need.queue, *host, need.owner, need.avoid)
+    return (
+        need.engine,
+        need.model or "",
+        need.features,
+        need.queue,
+        *host,
+        need.owner,
+        need.avoid,
+        need.max_time_s,
+    )
 
 
 def demand(scene: Scene, rule: Rule) -> Demand:

@@ -15,8 +15,4 @@ def fixed(scene: Scene) -> Demand:
 def _delay_s(policy: Policy, offer: Offer) -> tuple[float, float]:
     """The delay saves paid boots; where a boot costs nothing there is none, unless the policy sets one."""
     paid = offer.boot_billed and offer.usd_per_hour > 0
-    least_s = DELAY_S_MIN if paid else 0.0
-    most_s = DELAY_S_MAX if paid else 0.0
-    low_s = least_s if policy.launch_delay_s_min is None else policy.launch_delay_s_min
-    high_s = most_s if policy.launch_delay_s_max is None else policy.launch_delay_s_max
-    return low_s, max(low_s, high_s)
+    return policy.launch_delay_s(offer.provider, DELAY_S_MIN * paid, DELAY_S_MAX * paid)

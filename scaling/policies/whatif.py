@@ -13,8 +13,6 @@ def whatif(scene: Scene) -> Demand:
     return demand(scene, Rule(eager=lambda offer: not offer.boot_billed, delay_s=_delay_s))
 
 
-def _delay_s(policy: Policy, _: Offer) -> tuple[float, float]:
+def _delay_s(policy: Policy, offer: Offer) -> tuple[float, float]:
     """None, unless the policy sets one."""
-    low_s = policy.launch_delay_s_min or 0.0
-    high_s = low_s if policy.launch_delay_s_max is None else policy.launch_delay_s_max
-    return low_s, max(low_s, high_s)
+    return policy.launch_delay_s(offer.provider, 0.0, 0.0)

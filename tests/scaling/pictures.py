@@ -25,7 +25,10 @@ BOOT_S = 60.0
 SERVICE_S = 30.0
 ESTIMATES = Estimates(
     service={("csm", "", "a10"): Estimate(SERVICE_S, 60.0, 50), ("whisper", "", "a10"): Estimate(10, 20, 50)},
-    boot={("cloud", "a10"): Estimate(BOOT_S, 90.0, 50), ("free", "a10"): Estimate(BOOT_S, 90.0, 50)},
+    boot={
+        ("cloud", "a10"): Estimate(BOOT_S, 90.0, 50, 600.0),
+        ("free", "a10"): Estimate(BOOT_S, 90.0, 50, 600.0),
+    },
 )
 WHATIF = Policy(name="whatif")
 FIXED = Policy(name="fixed")

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from pictures import WHATIF, drains, jobs, launches, offer, ordered, picture, planned, ready, stops
 
+from scaling.policy import Limits
+from scaling.snapshot import Estimate, Estimates
 from scaling.states import WorkerState
 
 DRAINING = WorkerState.DRAINING
@@ -17,6 +19,46 @@ def alone(worker, policy=WHATIF):
 def test_a_boot_without_end_is_stopped():
     assert stops(alone(ordered("w1", state_age_s=899))) == []
     assert stops(alone(ordered("w1", state_age_s=901))) == ["w1"]
+
+
+def test_a_boot_has_as_long_as_boots_of_its_kind_have_taken():
+    assert stops(alone(ordered("w1", state_age_s=301), replace(WHATIF, boot_s_max=300))) == ["w1"]
+    slow = {("cloud", "a10"): Estimate(600.0, 1200.0, 50, 1500.0)}
+    seen = picture(workers=[ordered("w1", state_age_s=2200)], estimates=Estimates(boot=slow))
+    assert stops(planned(seen)) == []
+    assert stops(planned(replace(seen, workers=(ordered("w1", state_age_s=2251),)))) == ["w1"]
+
+
+def test_an_owners_machine_is_never_let_go():
+    own = ready("w1", owned=True, provider="buffer", idle_s=9e9, claim_silent_s=9e9, usd_per_hour=0.0)
+    assert alone(own).actions == ()
+    assert alone(replace(own, silent_s=9e9)).actions == ()
+
+
+def test_an_owners_machine_that_is_offline_is_no_supply():
+    own = ready("w1", owned=True, provider="buffer")
+    assert launches(planned(picture(jobs(), workers=[own]))) == []
+    assert len(launches(planned(picture(jobs(), workers=[replace(own, silent_s=46.0)])))) == 1
+
+
+def test_an_owners_machine_is_not_in_the_budget():
+    one = replace(WHATIF, limits=Limits(workers_max=1))
+    own = ready("w1", owned=True, provider="buffer", busy_s=1.0)
+    assert len(launches(planned(picture(jobs(count=3), workers=[own]), one))) == 1
+
+
+def test_probes_speak_for_a_machine_whose_agent_is_elsewhere():
+    failing = ready("w1", hosted=True, busy_s=5, probe_failures=3)
+    assert stops(alone(failing)) == ["w1"]
+    assert drains(alone(replace(failing, hosted=False))) == ["w1"]
+
+
+def test_an_old_lease_is_replaced_when_idle():
+    leased = [offer(replace_after_s=3600.0)]
+    old = ready("w1", lease_age_s=3601.0, idle_s=1.0)
+    assert drains(planned(picture(workers=[old], offers=leased))) == ["w1"]
+    assert planned(picture(workers=[replace(old, lease_age_s=3599.0)], offers=leased)).actions == ()
+    assert planned(picture(jobs(), workers=[old], offers=leased)).actions == ()
 
 
 def test_a_silent_worker_is_stopped_even_with_a_job():

@@ -67,3 +67,17 @@ def test_a_job_wakes_the_warm_worker_and_else_the_last_used():
     assert best_worker(need(model="small"), fleet) == "w2"
     assert best_worker(need("blender"), fleet) is None
     assert best_worker(need(), [replace(fleet[0], capabilities=(CSM,)), fleet[1]]) == "w2"
+
+
+def test_a_lease_takes_only_jobs_that_fit_in_what_is_left():
+    leased = ready("w1", lease_left_s=3000.0)
+    assert runnable(need(max_time_s=2940.0), leased)
+    assert not runnable(need(max_time_s=2941.0), leased)
+    assert runnable(need(max_time_s=2941.0), offer(lease_s_max=7200.0))
+    assert not runnable(need(max_time_s=7200.0), offer(lease_s_max=7200.0))
+
+
+def test_an_owners_machine_is_woken_before_one_that_is_paid_for():
+    paid = ready("w1", resident=("csm/small",), idle_s=1.0)
+    own = ready("w2", owned=True, idle_s=500.0)
+    assert best_worker(need(), [paid, own]) == "w2"
