@@ -25,7 +25,11 @@ class RateLimited(ProviderError):
 
 
 class Rejected(ProviderError):
-    pass
+    """`status` is the HTTP status, where the provider's refusal had one."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BadCredentials(ProviderError):

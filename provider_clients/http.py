@@ -141,7 +141,7 @@ def understood(reply: httpx.Response) -> Any:
         raise NotFound(said)
     if reply.status_code >= 500 or reply.status_code in (408, 425):
         raise OutcomeUnknown(said)
-    raise Rejected(said)
+    raise Rejected(said, reply.status_code)
 
 
 def is_page(reply: httpx.Response) -> bool:
@@ -174,7 +174,7 @@ def _decoded(reply: httpx.Response, what: str) -> Any:
 
 
 def _message(reply: httpx.Response) -> str:
-    """The provider's words: `message`, or the fields of a problem document."""
+    """The provider's words: `message`, or the fields of a problem document, and which fields are at fault."""
     try:
         body = reply.json()
     except ValueError:
@@ -182,4 +182,5 @@ def _message(reply: httpx.Response) -> str:
     if not isinstance(body, dict):
         return str(body)[:SHOWN_LETTERS_MAX]
     words = body.get("message") or body.get("detail") or body.get("title") or body.get("type") or body
-    return str(words)[:SHOWN_LETTERS_MAX]
+    faults = f" {body['errors']}" if body.get("errors") else ""
+    return f"{words}{faults}"[:SHOWN_LETTERS_MAX]
