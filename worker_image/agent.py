@@ -16,8 +16,7 @@ import structlog
 from gpulease.contract import agent as wire
 from gpulease.contract.jobs import Fault
 from worker_image.attempt import Attempt, Tools
-from worker_image.execute import Executor
-from worker_image.host.pool import HostPool
+from worker_image.execute import Runs
 from worker_image.link import Link, LinkError, Refused, Stale, Unreachable, patiently
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
@@ -51,18 +50,17 @@ class Machine:
     """What this worker is made of; the HTTP app shares it."""
 
     settings: Settings
-    pool: HostPool
-    executor: Executor
+    executor: Runs
     prefetched: Prefetched
     slots: Slots
     scratch: Path
 
 
 class Agent:
-    def __init__(self, machine: Machine, link: Link) -> None:
+    def __init__(self, machine: Machine, link: Link, incarnation: str | None = None) -> None:
         self._machine = machine
         self._link = link
-        self._incarnation = uuid4().hex
+        self._incarnation = incarnation or uuid4().hex
         self._attempts: dict[int, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._may_claim = asyncio.Event()
@@ -188,7 +186,7 @@ class Agent:
             gpu_class=settings.gpu_class,
             capacity=settings.capacity,
             incarnation=self._incarnation,
-            resident=self._machine.pool.resident(),
+            resident=self._machine.executor.resident(),
             attempts=tuple(self._attempts),
         )
 
@@ -250,7 +248,7 @@ class Agent:
             incarnation=self._incarnation,
             nonce=nonce,
             wait_s=self._rules.claim_wait_s,
-            resident=self._machine.pool.resident(),
+            resident=self._machine.executor.resident(),
         )
         claim = asyncio.create_task(self._link.claim(said))
         full = asyncio.create_task(self._machine.slots.until_full())

@@ -42,17 +42,17 @@ async def serve(settings: Settings) -> int:
     pool = HostPool(config, scratch / "hosts")
     prefetched = Prefetched(scratch / "prefetched")
     executor = Executor(pool, tuple(offers), prefetched, settings.gpu_class)
-    machine = Machine(settings, pool, executor, prefetched, Slots(settings.capacity), scratch)
+    machine = Machine(settings, executor, prefetched, Slots(settings.capacity), scratch)
     try:
-        return await _serve(machine)
+        return await _serve(machine, pool)
     finally:
         await pool.close()
         close_scratch(scratch)
 
 
-async def _serve(machine: Machine) -> int:
+async def _serve(machine: Machine, pool: HostPool) -> int:
     stop = asyncio.Event()
-    with _signals(machine, stop):
+    with _signals(machine, pool, stop):
         parts = [_serve_agent(machine, stop), _serve_http(machine, stop)]
         tasks = [asyncio.create_task(part) for part in parts]
         try:
@@ -94,12 +94,12 @@ async def _serve_http(machine: Machine, stop: asyncio.Event) -> int:
 
 
 @contextlib.contextmanager
-def _signals(machine: Machine, stop: asyncio.Event) -> Iterator[None]:
+def _signals(machine: Machine, pool: HostPool, stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def on_signal(name: str) -> None:
         if stop.is_set():
-            machine.pool.kill()
+            pool.kill()
             close_scratch(machine.scratch)
             os._exit(1)
         _log.info("stopping", signal=name)

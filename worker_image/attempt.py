@@ -11,7 +11,7 @@ import structlog
 
 from gpulease.contract.agent import Assignment, FinishReport
 from gpulease.contract.jobs import Fault, Phase, Result
-from worker_image.execute import Ears, Executor, Made, Work
+from worker_image.execute import Ears, Made, Runs, Work
 from worker_image.faults import from_exception
 from worker_image.host.process import Step
 from worker_image.link import Link, LinkError, Rejected, patiently
@@ -32,7 +32,7 @@ class Tools:
     """What every attempt of one agent shares."""
 
     link: Link
-    executor: Executor
+    executor: Runs
     fetcher: Fetcher
     incarnation: str
     folder: Path
@@ -110,6 +110,7 @@ class Attempt:
             inputs=said.inputs,
             stalled_after_s=said.stalled_after_s,
             time_left_s=said.time_left_s + TIME_MARGIN_S,
+            attempt=said.attempt,
         )
 
     async def _store(self, made: Made) -> Result:
@@ -131,7 +132,7 @@ class Attempt:
             model=outcome.model,
             text=outcome.text,
             data=outcome.data,
-            files=tuple(stored),
+            files=(*stored, *made.stored),
             metrics=outcome.metrics,
             ignored=outcome.ignored,
         )

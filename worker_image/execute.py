@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gpulease.contract.agent import EngineOffer
-from gpulease.contract.jobs import Phase
+from gpulease.contract.jobs import OutputFile, Phase
 from worker_image.engines.base import EngineJob, Outcome
 from worker_image.engines.registry import choose
 from worker_image.faults import HostFault, InputFault
@@ -21,7 +21,10 @@ from worker_image.media.prefetch import Prefetched
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to run. `inputs` maps URL fields of the input to where to fetch them; `folder` exists and is its own."""
+    """What to run. `inputs` maps URL fields of the input to where to fetch them; `folder` exists and is its own.
+
+    `attempt` is 0 for work that no orchestrator gave.
+    """
 
     id: str
     engine: str
@@ -31,14 +34,16 @@ class Work:
     inputs: Mapping[str, str] = field(default_factory=dict)
     stalled_after_s: float = 300.0
     time_left_s: float = 7200.0
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An outcome, and the backend that made it."""
+    """An outcome, and the backend that made it. `stored` are files that lie where they belong already."""
 
     backend: str
     outcome: Outcome
+    stored: tuple[OutputFile, ...] = ()
 
 
 @dataclass(slots=True)
@@ -49,6 +54,24 @@ class Ears:
     on_log: Callable[[JobLog], None] = lambda _: None
 
 
+class Runs(Protocol):
+    """Whatever an agent can run work on: engines here, or a machine elsewhere."""
+
+    offers: tuple[EngineOffer, ...]
+
+    def resident(self) -> tuple[str, ...]:
+        """Models in memory, as engine/model."""
+        ...
+
+    async def run(self, work: Work, fetcher: Fetcher, ears: Ears) -> Made:
+        """Runs it to its end; cancelling the caller takes the work back.
+
+        Raises:
+            Faulted: whose fault it was is in its kind.
+        """
+        ...
+
+
 class Executor:
     def __init__(
         self, pool: HostPool, offers: tuple[EngineOffer, ...], prefetched: Prefetched, gpu_class: str
@@ -57,6 +80,9 @@ class Executor:
         self._prefetched = prefetched
         self._gpu_class = gpu_class
         self.offers = offers
+
+    def resident(self) -> tuple[str, ...]:
+        return self._pool.resident()
 
     async def run(self, work: Work, fetcher: Fetcher, ears: Ears) -> Made:
         """Runs it to its end; cancelling the caller stops the engine.

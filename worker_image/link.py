@@ -52,17 +52,22 @@ class Link:
     """One worker's line to its orchestrator. `heard_at` is monotonic: when it last answered anything sensible."""
 
     def __init__(self, base_url: str, worker_id: str, key: str | None) -> None:
+        self._known = (base_url, worker_id, key)
         self._base = f"{base_url.rstrip('/')}/internal/workers/{worker_id}"
         headers = {"User-Agent": "gpulease-worker"} | ({"X-Internal-API-Key": key} if key else {})
         timeout = httpx.Timeout(CALL_S_MAX)
         self._client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
-        # Storage must not see our key, and may be slow where it still makes headway.
-        self._storage = httpx.AsyncClient(timeout=httpx.Timeout(UPLOAD_SILENCE_S_MAX), trust_env=False)
+        self._storage: httpx.AsyncClient | None = None
         self.heard_at = time.monotonic()
+
+    def twin(self) -> "Link":
+        """Another line of the same worker, for another event loop."""
+        return Link(*self._known)
 
     async def aclose(self) -> None:
         await self._client.aclose()
-        await self._storage.aclose()
+        if self._storage is not None:
+            await self._storage.aclose()
 
     async def register(self, said: wire.RegisterRequest) -> wire.RegisterReply:
         return await self._post("register", said, wire.RegisterReply)
@@ -88,6 +93,9 @@ class Link:
     async def put(self, grant: wire.UploadGrant, path: Path, size_bytes: int) -> None:
         """Streams a file to where the grant says."""
         headers = {"Content-Length": str(size_bytes), **grant.headers}
+        if self._storage is None:
+            # Storage must not see our key, and may be slow where it still makes headway.
+            self._storage = httpx.AsyncClient(timeout=httpx.Timeout(UPLOAD_SILENCE_S_MAX), trust_env=False)
         try:
             reply = await self._storage.request(
                 grant.method, grant.url, headers=headers, content=_chunks(path)

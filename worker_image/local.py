@@ -11,7 +11,7 @@ from uuid import uuid4
 from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.jobs import Fault
 from worker_image.engines.base import MadeFile
-from worker_image.execute import Ears, Executor, Made, Work
+from worker_image.execute import Ears, Made, Runs, Work
 from worker_image.faults import from_exception
 from worker_image.media.fetch import Fetcher
 from worker_image.slots import Slots
@@ -47,7 +47,7 @@ class Answer:
 class LocalJobs:
     """Answers are kept, the newest `KEPT_MAX` of them, with their files."""
 
-    def __init__(self, executor: Executor, slots: Slots, fetcher: Fetcher, folder: Path) -> None:
+    def __init__(self, executor: Runs, slots: Slots, fetcher: Fetcher, folder: Path) -> None:
         self._executor = executor
         self._slots = slots
         self._fetcher = fetcher

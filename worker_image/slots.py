@@ -10,26 +10,31 @@ class Slots:
 
     @property
     def free(self) -> int:
-        return self._free
+        return max(0, self._free)
 
     def take(self) -> bool:
         """Takes one, or says that there is none."""
-        if not self._free:
+        if not self.free:
             return False
         self._free -= 1
         self._note()
         return True
+
+    def keep(self) -> None:
+        """One more stays taken, whoever gives one back now: what it was for is not over on the machine."""
+        self._free -= 1
+        self._note()
 
     def give(self) -> None:
         self._free += 1
         self._note()
 
     async def until_free(self) -> None:
-        while not self._free:
+        while not self.free:
             await self._changed.wait()
 
     async def until_full(self) -> None:
-        while self._free:
+        while self.free:
             await self._changed.wait()
 
     def _note(self) -> None:

@@ -38,6 +38,11 @@ class HostPool:
         for host in self._all:
             host.kill()
 
+    async def unload(self) -> None:
+        """Ends the processes that no job has: nothing of theirs stays in memory."""
+        for host in list(self._idle):
+            await self._drop(host)
+
     async def close(self) -> None:
         for host in list(self._all):
             await self._drop(host)
