@@ -73,6 +73,19 @@ def intended(worker: NewWorker) -> Event:
     )
 
 
+def enrolled(worker: Worker, *, again: bool) -> Event:
+    """The first event of a life; an earlier one ended in its terminal state, and stays ended."""
+    return Event(
+        id=0,
+        at=worker.intended_at,
+        kind="worker",
+        who=of_worker(worker.id),
+        worker_id=worker.id,
+        after=worker.state,
+        reason="enrolled again" if again else "enrolled",
+    )
+
+
 def worker_moved(worker: Worker, move: WorkerMove, now: float) -> Event:
     return Event(
         id=0,

@@ -216,6 +216,8 @@ class Registration:
     gpu_class: str
     vram_gb: float
     capacity: int
+    usd_per_hour: float | None = None
+    """What its owner asks; of no account where the provider set the price."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,24 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gpulease.contract.jobs import Fault, Phase, Result
-from orchestrator.store.rows import Attempt, Job, NewJob, Progress, Worker
+from orchestrator.store.rows import (
+    Attempt,
+    Enrolment,
+    InstanceFacts,
+    Job,
+    NewJob,
+    Progress,
+    Registration,
+    Worker,
+)
 from scaling.place import Candidate
-from scaling.snapshot import Need
+from scaling.snapshot import Need, WorkerView
 from scaling.states import JobState, WorkerState
 
 AVOID_MAX = 8
 """A need remembers so many of the workers that failed it; the oldest is forgiven first."""
 SERVICE_TIMES_MAX = 50
-BOOT_TIMES_MAX = 20
+BOOT_TIMES_MAX = 50
 BATCH_MAX = 1_000
 """How many jobs one verb ends or removes at once."""
 
@@ -49,6 +58,62 @@ def must_start_by(job: Job | NewJob) -> float:
 
 def candidate(need: Need, created_at: float, start_by: float, now: float) -> Candidate:
     return Candidate(need=need, age_s=now - created_at, slack_s=start_by - now)
+
+
+def host(worker: Worker, now: float) -> WorkerView:
+    """The machine as choosing a job for it sees it: with what is left of its lease."""
+    return WorkerView(
+        id=worker.id,
+        provider=worker.provider,
+        state=worker.state,
+        gpu_class=worker.gpu_class,
+        vram_gb=worker.vram_gb,
+        usd_per_hour=worker.usd_per_hour,
+        capabilities=worker.capabilities,
+        lease_left_s=None if worker.lease_ends_at is None else worker.lease_ends_at - now,
+    )
+
+
+def enrolled(enrolment: Enrolment, before: Worker | None) -> Worker | None:
+    """The new row of an owner's machine; None where the id is another's, or is alive.
+
+    A life that begins anew keeps the count of its jobs, and the pause that somebody put it in.
+    """
+    gone = before is None or before.state is WorkerState.GONE
+    same = before is None or (before.owned and before.provider == enrolment.provider)
+    if not gone or not same:
+        return None
+    return Worker(
+        id=enrolment.id,
+        provider=enrolment.provider,
+        gpu_class=enrolment.gpu_class,
+        state=WorkerState.STARTING,
+        usd_per_hour=enrolment.usd_per_hour,
+        state_at=enrolment.at,
+        intended_at=enrolment.at,
+        buy_at=enrolment.at,
+        key_hash=enrolment.key_hash,
+        boot_billed=False,
+        jobs_done=before.jobs_done if before else 0,
+        paused=before is not None and before.paused,
+        owned=True,
+    )
+
+
+def price(worker: Worker, said: Registration) -> float:
+    """Only an owner says what the machine costs."""
+    return said.usd_per_hour if worker.owned and said.usd_per_hour is not None else worker.usd_per_hour
+
+
+def with_instance(worker: Worker, facts: InstanceFacts) -> Worker:
+    """What the facts leave open stays as it was."""
+    return replace(
+        worker,
+        instance_id=facts.id,
+        lease_ends_at=worker.lease_ends_at if facts.lease_ends_at is None else facts.lease_ends_at,
+        address=worker.address if facts.address is None else facts.address,
+        host_id=worker.host_id if facts.host_id is None else facts.host_id,
+    )
 
 
 def may_claim(worker: Worker) -> bool:

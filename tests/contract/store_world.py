@@ -36,8 +36,9 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 def new_job(engine: str = "csm", *, at: float = 0.0, **wanted) -> rows.NewJob:
-    """A job whose need takes what Need has, and the rest what NewJob has."""
-    of_need = {name: wanted.pop(name) for name in tuple(wanted) if name in Need.__dataclass_fields__}
+    """A job whose need takes what Need has, and the rest what NewJob has; both take `max_time_s`."""
+    of_need = {name: value for name, value in wanted.items() if name in Need.__dataclass_fields__}
+    wanted = {name: value for name, value in wanted.items() if name not in of_need or name == "max_time_s"}
     defaults = {
         "id": str(uuid.uuid4()),
         "input": {"text": "hello"},

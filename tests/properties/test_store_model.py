@@ -173,8 +173,8 @@ class StoresAgree(RuleBasedStateMachine):
         named=st.booleans(),
     )
     def move(self, worker_id: str, to: WorkerState, expected: list[WorkerState], named: bool) -> None:
-        instance_id = f"i-{worker_id}" if named else None
-        move = rows.WorkerMove(to, tuple(expected), "ops", "because", instance_id)
+        instance = rows.InstanceFacts(f"i-{worker_id}", lease_ends_at=self.now + 90) if named else None
+        move = rows.WorkerMove(to, tuple(expected), "ops", "because", instance)
         self.both(lambda store: store.move_worker(worker_id, move, now=self.now))
 
     @rule(worker_id=WORKERS, incarnation=INCARNATIONS, capacity=st.integers(1, 3))
@@ -191,7 +191,7 @@ class StoresAgree(RuleBasedStateMachine):
     def pause_and_probe(self, worker_id: str, paused: bool, healthy: bool) -> None:
         self.both(lambda store: store.pause_worker(worker_id, paused=paused, who="ops", now=self.now))
         self.both(lambda store: store.note_probe(worker_id, healthy=healthy))
-        self.both(lambda store: store.note_instance(worker_id, "i-9", lease_ends_at=None))
+        self.both(lambda store: store.note_instance(worker_id, rows.InstanceFacts("i-9")))
 
     @rule(number=st.integers(1, 6), arrived=st.booleans(), again=st.booleans())
     def deliver(self, number: int, arrived: bool, again: bool) -> None:

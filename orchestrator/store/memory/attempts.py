@@ -100,7 +100,7 @@ class AttemptVerbs(Model):
                 rules.candidate(job.need, job.created_at, rules.must_start_by(job), now)
                 for job in sorted(heads.values(), key=lambda job: job.created_at)
             ],
-            worker,
+            rules.host(worker, now),
             host_id=worker.id,
             resident=resident,
             running_by_owner=Counter(self.world.jobs[one.job_id].need.owner for one in self.running()),

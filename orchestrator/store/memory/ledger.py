@@ -1,4 +1,4 @@
-"""The model's events, leases, deliveries, uploads, keys, settings, and what it forgets."""
+"""The model's events, host faults, deliveries, uploads, keys, settings, and what it forgets."""
 
 import copy
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.store import moves, rules
 from orchestrator.store.errors import Duplicate
 from orchestrator.store.memory.world import Model
-from orchestrator.store.rows import ApiKey, Delivery, Event, Job, Lease, Purged, Upload
+from orchestrator.store.rows import ApiKey, Delivery, Event, HostFault, Job, Purged, Upload
 from scaling.states import WorkerState
 
 
@@ -24,9 +24,12 @@ class LedgerVerbs(Model):
         ]
         return found[:limit]
 
-    async def list_leases(self, *, since: float) -> list[Lease]:
-        found = [one for one in self.world.leases.values() if one.ended_at is None or one.ended_at > since]
-        return sorted(found, key=lambda one: (one.started_at, one.worker_id))
+    async def record_host_fault(self, fault: HostFault) -> None:
+        self.world.host_faults.setdefault((fault.worker_id, fault.reason), fault)
+
+    async def list_host_faults(self, *, since: float) -> list[HostFault]:
+        found = [one for one in self.world.host_faults.values() if one.at >= since]
+        return sorted(found, key=lambda one: (one.at, one.worker_id, one.reason))
 
     async def due_deliveries(self, *, now: float, limit: int) -> list[Delivery]:
         due = [one for one in self.world.deliveries.values() if one.done_at is None and one.due_at <= now]
@@ -93,6 +96,8 @@ class LedgerVerbs(Model):
         self._forget_workers(set(workers))
         for upload in uploads:
             del self.world.uploads[upload.id]
+        faults = self.world.host_faults.items()
+        self.world.host_faults = {key: one for key, one in faults if one.at >= finished_before}
         keys += [upload.key for upload in uploads]
         return Purged(tuple(keys), tuple(job.id for job in jobs), len(workers))
 

@@ -1,30 +1,24 @@
-"""The model's workers: intended, moved, registered, heard from; and the fleet as plans see it."""
+"""The model's workers: intended, enrolled, moved, registered, heard from."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.store import moves, rules
 from orchestrator.store.errors import Duplicate
-from orchestrator.store.memory.world import Model
-from orchestrator.store.protocol import GROUP_COUNT_MAX
+from orchestrator.store.memory.leases import LeaseVerbs
 from orchestrator.store.rows import (
     Beat,
-    BootTime,
-    Fleet,
-    Job,
-    Lease,
+    Enrolment,
+    InstanceFacts,
     NewWorker,
-    QueuedGroup,
     Registration,
-    ServiceTime,
     Worker,
     WorkerMove,
 )
-from scaling.snapshot import Need
-from scaling.states import WORKER_MOVES, JobState, WorkerState, advance
+from scaling.states import WORKER_MOVES, WorkerState, advance
 
 
-class WorkerVerbs(Model):
+class WorkerVerbs(LeaseVerbs):
     async def intend_worker(self, worker: NewWorker) -> None:
         if worker.id in self.world.workers:
             raise Duplicate("a worker with this id is there already")
@@ -41,11 +35,24 @@ class WorkerVerbs(Model):
         self._move(worker, move, now)
         return True
 
-    async def note_instance(self, worker_id: str, instance_id: str, *, lease_ends_at: float | None) -> None:
+    async def enrol_worker(self, enrolment: Enrolment) -> bool:
+        before = self.world.workers.get(enrolment.id)
+        worker = rules.enrolled(enrolment, before)
+        if worker is None:
+            return False
+        self._put(worker)
+        self.world.offered_class[worker.id] = worker.gpu_class
+        self.record(moves.enrolled(worker, again=before is not None))
+        return True
+
+    async def rekey_worker(self, worker_id: str, key_hash: str) -> None:
+        if worker := self.world.workers.get(worker_id):
+            self._put(replace(worker, key_hash=key_hash))
+
+    async def note_instance(self, worker_id: str, facts: InstanceFacts) -> None:
         worker = self.world.workers.get(worker_id)
         if worker is not None and worker.state is not WorkerState.GONE:
-            ends_at = worker.lease_ends_at if lease_ends_at is None else lease_ends_at
-            self._put(replace(worker, instance_id=instance_id, lease_ends_at=ends_at))
+            self._note_instance(worker, facts)
 
     async def register_worker(self, worker_id: str, registration: Registration, *, now: float) -> bool:
         worker = self.world.workers.get(worker_id)
@@ -67,6 +74,7 @@ class WorkerVerbs(Model):
                 gpu_class=registration.gpu_class,
                 vram_gb=registration.vram_gb,
                 capacity=registration.capacity,
+                usd_per_hour=rules.price(worker, registration),
                 heartbeat_at=now,
             )
         )
@@ -94,45 +102,8 @@ class WorkerVerbs(Model):
         if worker is not None:
             self._put(replace(worker, probe_failures=0 if healthy else worker.probe_failures + 1))
 
-    async def get_worker(self, worker_id: str) -> Worker | None:
-        return self.world.workers.get(worker_id)
-
-    async def list_workers(self, *, include_gone: bool, limit: int) -> list[Worker]:
-        shown = [
-            one for one in self.world.workers.values() if include_gone or one.state is not WorkerState.GONE
-        ]
-        return sorted(shown, key=lambda one: (one.intended_at, one.id), reverse=True)[:limit]
-
-    async def read_fleet(self) -> Fleet:
-        alive = [one for one in self.world.workers.values() if one.state is not WorkerState.GONE]
-        service = self.world.service.items()
-        boot = self.world.boot.items()
-        return Fleet(
-            groups=self._groups(),
-            workers=tuple(sorted(alive, key=lambda one: (one.intended_at, one.id))),
-            attempts=tuple((one, self.world.jobs[one.job_id]) for one in self.running()),
-            service=tuple(ServiceTime(*kind, tuple(times)) for kind, times in sorted(service)),
-            boot=tuple(BootTime(*kind, tuple(times)) for kind, times in sorted(boot)),
-        )
-
     def _put(self, worker: Worker) -> None:
         self.world.workers[worker.id] = worker
-
-    def _groups(self) -> tuple[QueuedGroup, ...]:
-        waiting: dict[Need, list[Job]] = {}
-        for job in self.world.jobs.values():
-            if job.state is JobState.QUEUED:
-                waiting.setdefault(job.need, []).append(job)
-        groups = [
-            QueuedGroup(
-                need=need,
-                count=min(len(jobs), GROUP_COUNT_MAX),
-                oldest_at=min(job.created_at for job in jobs),
-                must_start_by=min(map(rules.must_start_by, jobs)),
-            )
-            for need, jobs in waiting.items()
-        ]
-        return tuple(sorted(groups, key=lambda one: (one.oldest_at, self.world.groups[one.need])))
 
     def _beat(self, beat: Beat) -> bool:
         worker = self.world.workers.get(beat.worker_id)
@@ -152,68 +123,44 @@ class WorkerVerbs(Model):
             self.record(moves.restarted(worker, now))
 
     def _move(self, worker: Worker, move: WorkerMove, now: float) -> None:
-        self._put(
-            replace(
-                worker,
-                state=advance(WORKER_MOVES, worker.state, move.to),
-                state_at=now,
-                ready_at=now if move.to is WorkerState.READY else worker.ready_at,
-                instance_id=move.instance_id or worker.instance_id,
-                lease_ends_at=worker.lease_ends_at if move.lease_ends_at is None else move.lease_ends_at,
-            )
+        after = replace(
+            worker,
+            state=advance(WORKER_MOVES, worker.state, move.to),
+            state_at=now,
+            creating_at=now if move.to is WorkerState.CREATING else worker.creating_at,
+            ready_at=now if move.to is WorkerState.READY else worker.ready_at,
         )
+        self._put(after)
+        if move.instance is not None:
+            after = self._note_instance(after, move.instance)
         self.record(moves.worker_moved(worker, move, now))
         match move.to:
             case WorkerState.CREATING:
-                self.world.creating_at[worker.id] = now
                 if worker.boot_billed:
-                    self._start_lease(worker.id, now)
+                    self.start_lease(worker.id, now)
             case WorkerState.READY:
-                self._start_lease(worker.id, now)
+                self.start_lease(worker.id, now)
                 self._boot_took(worker, now)
             case WorkerState.STOPPING:
                 self.lose_all(worker.id, (), move.reason, now)
             case WorkerState.GONE:
-                self._end_lease(worker.id, now, never_made=worker.state is WorkerState.CREATING)
+                never_made = worker.state is WorkerState.CREATING and after.instance_id is None
+                self.end_lease(worker, now, never_made=never_made)
             case WorkerState.INTENDED | WorkerState.STARTING | WorkerState.DRAINING:
                 pass
 
-    def _start_lease(self, worker_id: str, now: float) -> None:
-        if worker_id in self.world.leases:
-            return
-        worker = self.world.workers[worker_id]
-        self.world.leases[worker_id] = Lease(
-            worker_id=worker_id,
-            provider=worker.provider,
-            gpu_class=worker.gpu_class,
-            usd_per_hour=worker.usd_per_hour,
-            started_at=now,
-            ended_at=None,
-            granularity_s=worker.granularity_s,
-            min_billed_s=worker.min_billed_s,
-            busy_s=0.0,
-        )
-        self._put(replace(worker, lease_from=now))
-
-    def _end_lease(self, worker_id: str, now: float, *, never_made: bool) -> None:
-        """A create that the provider refused was never billed, and leaves no lease."""
-        worker = self.world.workers[worker_id]
-        if worker_id not in self.world.leases:
-            return
-        if never_made and worker.instance_id is None:
-            del self.world.leases[worker_id]
-            self._put(replace(worker, lease_from=None))
-        else:
-            self.world.leases[worker_id] = replace(self.world.leases[worker_id], ended_at=now)
-            self._put(replace(worker, lease_until=now))
+    def _note_instance(self, worker: Worker, facts: InstanceFacts) -> Worker:
+        after = rules.with_instance(worker, facts)
+        self._put(after)
+        self.name_instance(worker.id, facts.id)
+        return after
 
     def _boot_took(self, worker: Worker, now: float) -> None:
-        creating_at = self.world.creating_at.get(worker.id)
-        if creating_at is None:
+        if worker.creating_at is None:
             return
         kind = (worker.provider, self.world.offered_class[worker.id])
         times = self.world.boot.setdefault(kind, [])
-        times.insert(0, max(0.0, now - creating_at))
+        times.insert(0, max(0.0, now - worker.creating_at))
         del times[rules.BOOT_TIMES_MAX :]
 
 

@@ -6,7 +6,18 @@ from typing import Any
 
 from gpulease.contract.jobs import Fault, Phase, Result
 from orchestrator.store import moves, rules
-from orchestrator.store.rows import ApiKey, Attempt, Delivery, Event, Held, Job, Lease, Upload, Worker
+from orchestrator.store.rows import (
+    ApiKey,
+    Attempt,
+    Delivery,
+    Event,
+    Held,
+    HostFault,
+    Job,
+    Lease,
+    Upload,
+    Worker,
+)
 from scaling.snapshot import Need
 from scaling.states import ATTEMPT_MOVES, JOB_MOVES, AttemptState, JobState, advance
 
@@ -37,8 +48,9 @@ class World:
     attempts_made: int = 0
     workers: dict[str, Worker] = field(default_factory=dict)
     offered_class: dict[str, str] = field(default_factory=dict)
-    creating_at: dict[str, float] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
+    host_faults: dict[tuple[str, str], HostFault] = field(default_factory=dict)
+    """By worker and reason."""
     events: list[Event] = field(default_factory=list)
     events_made: int = 0
     service: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)

@@ -19,6 +19,9 @@ _BY_ID = "SELECT * FROM attempts WHERE id = ?"
 _OF_JOB = """
     SELECT a.* FROM attempts a JOIN jobs j ON j.pk = a.job_pk WHERE j.id = ? ORDER BY a.number
 """
+_OF_WORKER = """
+    SELECT a.*, j.id AS job_id FROM attempts a JOIN jobs j ON j.pk = a.job_pk WHERE a.worker_id = ? ORDER BY a.id
+"""
 _ELSEWHERE = "SELECT * FROM attempts WHERE job_pk = ? AND id <> ? AND worker_id <> ?"
 _RUNNING_OF_WORKER = "SELECT id FROM attempts WHERE worker_id = ? AND state = 'running' ORDER BY id"
 _REPORT = """
@@ -74,6 +77,11 @@ def running(database: Database, attempt_id: int) -> Claimed | None:
 
 def listed(database: Database, job_id: str) -> list[Attempt]:
     return [attempt_from(row, job_id) for row in database.execute(_OF_JOB, (job_id,)).fetchall()]
+
+
+def listed_of_worker(database: Database, worker_id: str) -> list[Attempt]:
+    found = database.execute(_OF_WORKER, (worker_id,)).fetchall()
+    return [attempt_from(row, row["job_id"]) for row in found]
 
 
 def report(database: Database, held: Held, progress: Progress, now: float) -> Verdict:

@@ -96,7 +96,7 @@ def _next(database: Database, worker: Worker, resident: tuple[str, ...], now: fl
         return None
     need = choose(
         [rules.candidate(need, created_at, by, now) for need, (_, created_at, by) in heads.items()],
-        worker,
+        rules.host(worker, now),
         host_id=worker.id,
         resident=resident,
         running_by_owner=dict(database.execute(_RUNNING_BY_OWNER).fetchall()),

@@ -1,9 +1,9 @@
-"""What plans and pages read of the whole: waiting groups, workers, running attempts, leases, lists of jobs."""
+"""What plans and pages read of the whole: waiting groups, workers, running attempts, lists of jobs."""
 
 from sqlite_utils import Database
 
 from orchestrator.store.protocol import GROUP_COUNT_MAX
-from orchestrator.store.rows import Attempt, Fleet, Job, JobFilter, Lease, QueuedGroup, Worker
+from orchestrator.store.rows import Attempt, Fleet, Job, JobFilter, QueuedGroup, Worker
 from orchestrator.store.sqlite import history, jobs, workers
 from orchestrator.store.sqlite.values import attempt_from, job_from, need_from, worker_from
 
@@ -21,7 +21,6 @@ _GROUPS = """
 """
 _ALIVE = workers.SELECT + "WHERE w.state <> 'gone' ORDER BY w.intended_at, w.id"
 _RUNNING = "SELECT * FROM attempts WHERE state = 'running' ORDER BY id"
-_LEASES = "SELECT * FROM leases WHERE ended_at IS NULL OR ended_at > ? ORDER BY started_at, worker_id"
 _FILTERS = {
     "state": "j.state = :state",
     "engine": "j.engine = :engine",
@@ -38,10 +37,6 @@ def read(database: Database) -> Fleet:
         service=history.service_times(database),
         boot=history.boot_times(database),
     )
-
-
-def leases(database: Database, since: float) -> list[Lease]:
-    return [Lease(**dict(row)) for row in database.execute(_LEASES, (since,)).fetchall()]
 
 
 def list_jobs(

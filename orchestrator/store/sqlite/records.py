@@ -1,4 +1,4 @@
-"""Uploads, API keys and settings."""
+"""Uploads, API keys, settings, and hosts that failed us."""
 
 import json
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from sqlite_utils import Database
 
 from orchestrator.store import moves
 from orchestrator.store.errors import Duplicate
-from orchestrator.store.rows import ApiKey, Upload
+from orchestrator.store.rows import ApiKey, HostFault, Upload
 from orchestrator.store.sqlite import events
 from orchestrator.store.sqlite.values import to_json
 
@@ -25,6 +25,12 @@ _WRITE_SETTING = """
     ON CONFLICT (name) DO UPDATE SET
         value = excluded.value, written_at = excluded.written_at, who = excluded.who
 """
+_ADD_HOST_FAULT = """
+    INSERT INTO host_faults (provider, host_id, worker_id, reason, at)
+    VALUES (:provider, :host_id, :worker_id, :reason, :at)
+    ON CONFLICT DO NOTHING
+"""
+_HOST_FAULTS = "SELECT * FROM host_faults WHERE at >= ? ORDER BY at, worker_id, reason"
 
 
 def add_upload(database: Database, upload: Upload) -> None:
@@ -61,3 +67,11 @@ def read_setting(database: Database, name: str) -> Any | None:
 def write_setting(database: Database, name: str, value: Any, who: str, now: float) -> None:
     database.execute(_WRITE_SETTING, (name, to_json(value), now, who))
     events.record(database, moves.setting_written(name, who, now))
+
+
+def add_host_fault(database: Database, fault: HostFault) -> None:
+    database.execute(_ADD_HOST_FAULT, asdict(fault))
+
+
+def host_faults(database: Database, since: float) -> list[HostFault]:
+    return [HostFault(**dict(row)) for row in database.execute(_HOST_FAULTS, (since,)).fetchall()]

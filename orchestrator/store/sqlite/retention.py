@@ -1,4 +1,4 @@
-"""What is forgotten: finished jobs with all that hangs on them, expired uploads, workers long gone."""
+"""What is forgotten: finished jobs and what hangs on them, old uploads, workers long gone, faults of hosts."""
 
 import json
 
@@ -43,6 +43,7 @@ def purge(database: Database, finished_before: float, now: float) -> Purged:
     workers = database.execute(_OLD_WORKERS, (finished_before, BATCH_MAX)).fetchall()
     forget = "DELETE FROM events WHERE worker_id = ? AND job_pk IS NULL"
     database.conn.executemany(forget, [tuple(worker) for worker in workers])
+    database.execute("DELETE FROM host_faults WHERE at < ?", (finished_before,))
     database.execute(_EMPTY_GROUPS)
     return Purged(keys=tuple(keys), job_ids=tuple(job["id"] for job in jobs), workers=len(workers))
 

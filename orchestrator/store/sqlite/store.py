@@ -14,6 +14,7 @@ from orchestrator.store.sqlite import (
     claims,
     events,
     fleet,
+    leases,
     limits,
     outbox,
     records,
@@ -25,6 +26,7 @@ from orchestrator.store.sqlite.connection.migrations import migrate
 from orchestrator.store.sqlite.connection.opening import BUSY_S_DEFAULT, open_database
 from orchestrator.store.sqlite.connection.readers import Readers
 from orchestrator.store.sqlite.connection.writer import Writer
+from provider_clients.base import Receipt
 
 
 async def open_sqlite(path: Path, *, busy_s: float = BUSY_S_DEFAULT) -> "SqliteStore":
@@ -117,8 +119,17 @@ class SqliteStore:
     async def move_worker(self, worker_id: str, move: rows.WorkerMove, *, now: float) -> bool:
         return await self._writer.do_durably(workers.move, worker_id, move, now)
 
-    async def note_instance(self, worker_id: str, instance_id: str, *, lease_ends_at: float | None) -> None:
-        await self._writer.do(workers.note_instance, worker_id, instance_id, lease_ends_at)
+    async def enrol_worker(self, enrolment: rows.Enrolment) -> bool:
+        return await self._writer.do_durably(workers.enrol, enrolment)
+
+    async def rekey_worker(self, worker_id: str, key_hash: str) -> None:
+        await self._writer.do_durably(workers.rekey, worker_id, key_hash)
+
+    async def note_instance(self, worker_id: str, facts: rows.InstanceFacts) -> None:
+        await self._writer.do_durably(workers.note_instance, worker_id, facts)
+
+    async def known_instances(self, provider: str) -> dict[str, str]:
+        return await self._readers.do(workers.known_instances, provider)
 
     async def register_worker(self, worker_id: str, registration: rows.Registration, *, now: float) -> bool:
         return await self._writer.do(workers.register, worker_id, registration, now)
@@ -135,8 +146,17 @@ class SqliteStore:
     async def note_probe(self, worker_id: str, *, healthy: bool) -> None:
         await self._writer.do(workers.note_probe, worker_id, healthy=healthy)
 
+    async def record_host_fault(self, fault: rows.HostFault) -> None:
+        await self._writer.do(records.add_host_fault, fault)
+
+    async def list_host_faults(self, *, since: float) -> list[rows.HostFault]:
+        return await self._readers.do(records.host_faults, since)
+
     async def get_worker(self, worker_id: str) -> rows.Worker | None:
         return self._readers.point(workers.get, worker_id)
+
+    async def list_worker_attempts(self, worker_id: str) -> list[rows.Attempt]:
+        return await self._readers.do(attempts.listed_of_worker, worker_id)
 
     async def list_workers(self, *, include_gone: bool, limit: int) -> list[rows.Worker]:
         return await self._readers.do(workers.listed, limit, include_gone=include_gone)
@@ -152,7 +172,13 @@ class SqliteStore:
         return await self._readers.do(events.listed, job_id, worker_id, after, limit)
 
     async def list_leases(self, *, since: float) -> list[rows.Lease]:
-        return await self._readers.do(fleet.leases, since)
+        return await self._readers.do(leases.listed, since)
+
+    async def note_receipt(self, worker_id: str, receipt: Receipt) -> None:
+        await self._writer.do_durably(leases.note_receipt, worker_id, receipt)
+
+    async def record_lease(self, lease: rows.Lease) -> None:
+        await self._writer.do_durably(leases.record, lease)
 
     async def due_deliveries(self, *, now: float, limit: int) -> list[rows.Delivery]:
         return await self._readers.do(outbox.due, now, limit)

@@ -110,6 +110,7 @@ def worker_from(row: sqlite3.Row) -> rows.Worker:
         state=WorkerState(row["state"]),
         boot_billed=bool(row["boot_billed"]),
         paused=bool(row["paused"]),
+        owned=bool(row["owned"]),
         capabilities=_capabilities_from(row["capabilities"]),
         resident=tuple(json.loads(row["resident"])),
     )
@@ -118,7 +119,7 @@ def worker_from(row: sqlite3.Row) -> rows.Worker:
 _WORKER_PLAIN = tuple(
     one.name
     for one in fields(rows.Worker)
-    if one.name not in {"state", "boot_billed", "paused", "capabilities", "resident"}
+    if one.name not in {"state", "boot_billed", "paused", "owned", "capabilities", "resident"}
 )
 
 

@@ -1,14 +1,22 @@
-"""Workers: intended, moved, registered, heard from."""
+"""Workers: intended, enrolled, moved, registered, heard from."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 
 from sqlite_utils import Database
 
 from orchestrator.store import moves, rules
 from orchestrator.store.errors import Duplicate
-from orchestrator.store.rows import Beat, NewWorker, Registration, Worker, WorkerMove
-from orchestrator.store.sqlite import attempts, events, history
+from orchestrator.store.rows import (
+    Beat,
+    Enrolment,
+    InstanceFacts,
+    NewWorker,
+    Registration,
+    Worker,
+    WorkerMove,
+)
+from orchestrator.store.sqlite import attempts, events, history, leases
 from orchestrator.store.sqlite.values import capabilities_text, to_json, worker_from
 from scaling.states import WORKER_MOVES, WorkerState, advance
 
@@ -25,22 +33,22 @@ _INTEND = """
     VALUES (?, ?, ?, ?, 'intended', ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING
 """
+# A row that begins anew takes the old one's place: no move leads out of `gone`.
+_ENROL = """
+    INSERT OR REPLACE INTO workers (id, provider, gpu_class, offered_class, state, usd_per_hour, state_at,
+        intended_at, buy_at, key_hash, boot_billed, granularity_s, min_billed_s, owned, jobs_done, paused)
+    VALUES (:id, :provider, :gpu_class, :gpu_class, :state, :usd_per_hour, :state_at,
+        :intended_at, :buy_at, :key_hash, :boot_billed, :granularity_s, :min_billed_s, :owned, :jobs_done, :paused)
+"""
 _MOVE = """
     UPDATE workers SET state = :to, state_at = :now,
         creating_at = iif(:to = 'creating', :now, creating_at),
-        ready_at = iif(:to = 'ready', :now, ready_at),
-        instance_id = coalesce(:instance_id, instance_id),
-        lease_ends_at = coalesce(:lease_ends_at, lease_ends_at)
+        ready_at = iif(:to = 'ready', :now, ready_at)
     WHERE id = :id AND state = :before
-"""
-_START_LEASE = """
-    INSERT INTO leases (worker_id, provider, gpu_class, usd_per_hour, started_at, granularity_s, min_billed_s)
-    SELECT id, provider, gpu_class, usd_per_hour, ?, granularity_s, min_billed_s FROM workers WHERE id = ?
-    ON CONFLICT (worker_id) DO NOTHING
 """
 _REGISTER = """
     UPDATE workers SET incarnation = ?, capabilities = ?, gpu_class = ?, vram_gb = ?, capacity = ?,
-        heartbeat_at = ?
+        usd_per_hour = ?, heartbeat_at = ?
     WHERE id = ?
 """
 _FORGET_BEFORE = """
@@ -52,8 +60,10 @@ _BEAT = """
 """
 _PROBE = "UPDATE workers SET probe_failures = iif(?, 0, probe_failures + 1) WHERE id = ?"
 _NOTE_INSTANCE = """
-    UPDATE workers SET instance_id = ?, lease_ends_at = coalesce(?, lease_ends_at)
-    WHERE id = ? AND state <> 'gone'
+    UPDATE workers SET instance_id = ?, lease_ends_at = ?, address = ?, host_id = ? WHERE id = ?
+"""
+_KNOWN_INSTANCES = """
+    SELECT instance_id, id FROM workers WHERE provider = ? AND instance_id IS NOT NULL ORDER BY intended_at, id
 """
 
 
@@ -75,6 +85,20 @@ def intend(database: Database, worker: NewWorker) -> None:
     if made.rowcount == 0:
         raise Duplicate("a worker with this id is there already")
     events.record(database, moves.intended(worker))
+
+
+def enrol(database: Database, enrolment: Enrolment) -> bool:
+    before = get(database, enrolment.id)
+    worker = rules.enrolled(enrolment, before)
+    if worker is None:
+        return False
+    database.execute(_ENROL, asdict(worker))
+    events.record(database, moves.enrolled(worker, again=before is not None))
+    return True
+
+
+def rekey(database: Database, worker_id: str, key_hash: str) -> None:
+    database.execute("UPDATE workers SET key_hash = ? WHERE id = ?", (key_hash, worker_id))
 
 
 def move(database: Database, worker_id: str, wanted: WorkerMove, now: float) -> bool:
@@ -103,7 +127,7 @@ def register(database: Database, worker_id: str, said: Registration, now: float)
             attempts.lose_all(database, worker_id, (), "the worker started again", now)
             events.record(database, moves.restarted(worker, now))
     offers = (capabilities_text(said.capabilities), said.gpu_class, said.vram_gb, said.capacity)
-    database.execute(_REGISTER, (said.incarnation, *offers, now, worker_id))
+    database.execute(_REGISTER, (said.incarnation, *offers, rules.price(worker, said), now, worker_id))
     return True
 
 
@@ -115,8 +139,14 @@ def note_claim(database: Database, worker_id: str, now: float) -> None:
     database.execute("UPDATE workers SET claim_at = ? WHERE id = ?", (now, worker_id))
 
 
-def note_instance(database: Database, worker_id: str, instance_id: str, lease_ends_at: float | None) -> None:
-    database.execute(_NOTE_INSTANCE, (instance_id, lease_ends_at, worker_id))
+def note_instance(database: Database, worker_id: str, facts: InstanceFacts) -> None:
+    worker = get(database, worker_id)
+    if worker is not None and worker.state is not WorkerState.GONE:
+        _note_instance(database, worker, facts)
+
+
+def known_instances(database: Database, provider: str) -> dict[str, str]:
+    return dict(database.execute(_KNOWN_INSTANCES, (provider,)).fetchall())
 
 
 def note_probe(database: Database, worker_id: str, *, healthy: bool) -> None:
@@ -146,39 +176,33 @@ def _beat(database: Database, beat: Beat) -> bool:
 
 def _move(database: Database, worker: Worker, wanted: WorkerMove, now: float) -> None:
     """The move itself and all that hangs on it: the lease, the boot's duration, the attempts of a machine that goes."""
-    database.execute(
-        _MOVE,
-        {
-            "to": advance(WORKER_MOVES, worker.state, wanted.to),
-            "now": now,
-            "instance_id": wanted.instance_id,
-            "lease_ends_at": wanted.lease_ends_at,
-            "id": worker.id,
-            "before": worker.state,
-        },
-    )
+    to = advance(WORKER_MOVES, worker.state, wanted.to)
+    database.execute(_MOVE, {"to": to, "now": now, "id": worker.id, "before": worker.state})
+    if wanted.instance is not None:
+        worker = _note_instance(database, worker, wanted.instance)
     events.record(database, moves.worker_moved(worker, wanted, now))
-    if wanted.to is WorkerState.READY or (wanted.to is WorkerState.CREATING and worker.boot_billed):
-        database.execute(_START_LEASE, (now, worker.id))
-    if wanted.to is WorkerState.READY:
+    if to is WorkerState.READY or (to is WorkerState.CREATING and worker.boot_billed):
+        leases.start(database, worker.id, now)
+    if to is WorkerState.READY:
         _note_boot(database, worker, now)
-    if wanted.to is WorkerState.STOPPING:
+    if to is WorkerState.STOPPING:
         attempts.lose_all(database, worker.id, (), wanted.reason, now)
-    if wanted.to is WorkerState.GONE:
-        _end_lease(database, replace(worker, instance_id=wanted.instance_id or worker.instance_id), now)
+    if to is WorkerState.GONE:
+        never_made = worker.state is WorkerState.CREATING and worker.instance_id is None
+        leases.end(database, worker.id, now, never_made=never_made)
+
+
+def _note_instance(database: Database, worker: Worker, facts: InstanceFacts) -> Worker:
+    after = rules.with_instance(worker, facts)
+    known = (after.instance_id, after.lease_ends_at, after.address, after.host_id)
+    database.execute(_NOTE_INSTANCE, (*known, worker.id))
+    leases.name_instance(database, worker.id, facts.id)
+    return after
 
 
 def _note_boot(database: Database, worker: Worker, now: float) -> None:
-    row = database.execute(
-        "SELECT creating_at, offered_class FROM workers WHERE id = ?", (worker.id,)
-    ).fetchone()
-    if row["creating_at"] is not None:
-        history.boot_took(database, worker.provider, row["offered_class"], max(0.0, now - row["creating_at"]))
-
-
-def _end_lease(database: Database, worker: Worker, now: float) -> None:
-    """A create that the provider refused was never billed, and leaves no lease."""
-    if worker.state is WorkerState.CREATING and worker.instance_id is None:
-        database.execute("DELETE FROM leases WHERE worker_id = ?", (worker.id,))
-    else:
-        database.execute("UPDATE leases SET ended_at = ? WHERE worker_id = ?", (now, worker.id))
+    """Under the class that was offered, which is the one that the next launch will ask for."""
+    if worker.creating_at is None:
+        return
+    [offered] = database.execute("SELECT offered_class FROM workers WHERE id = ?", (worker.id,)).fetchone()
+    history.boot_took(database, worker.provider, offered, max(0.0, now - worker.creating_at))

@@ -44,6 +44,11 @@ def schema(database: Database) -> None:
     database.execute(_only_moves("workers", WORKER_MOVES))
 
 
+@migrations(name="0002_clouds")
+def clouds(database: Database) -> None:
+    database.executescript(files(__package__).joinpath("0002_clouds.sql").read_text(encoding="utf-8"))
+
+
 def _literals(enum: type[StrEnum]) -> str:
     return ", ".join(f"'{one}'" for one in enum)
 
