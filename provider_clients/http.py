@@ -1,36 +1,54 @@
 """HTTP as providers speak it: one client a provider, at a pace, with every fault turned into a `ProviderError`.
 
 What only reads is repeated, what changes something is sent once. A reply is believed by its status *and* its kind:
-the proxies in front of the providers send HTML pages under any status. No header is ever logged or shown.
+the proxies in front of the providers send HTML pages under any status. No key is ever logged or shown.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
 
 from provider_clients.errors import (
     BadCredentials,
     NoCapacity,
-    NotFound,
     OutcomeUnknown,
     ProviderError,
     RateLimited,
     Rejected,
 )
+from provider_clients.replies import understood
 
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
-CONNECT_S_MAX = 10.0
-READ_S_MAX = 30.0
-TOTAL_S_MAX = 60.0
-READ_TRIES = 3
-SHOWN_LETTERS_MAX = 200
-RETRY_AFTER_S_DEFAULT = 30.0
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+SECRET_HEADERS = re.compile("key|token|secret|authorization", re.IGNORECASE)
+SECRET_LETTERS_MIN = 8
+"""A shorter word in such a header is its scheme ("Bearer")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`total_s` bounds one try, whatever dribbles in; no new try is made after that long."""
+
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    total_s: float = 60.0
+    tries: int = 3
+    pause_s: float = 0.2
+    reply_bytes: int = 32 * 1024 * 1024
+
+
+LIMITS = Limits()
 
 
 class Unsent(ProviderError):
@@ -39,35 +57,57 @@ class Unsent(ProviderError):
 
 @dataclass(slots=True)
 class Pace:
-    """A token bucket: `burst` calls at once, and `per_minute` in the long run."""
+    """A token bucket: `burst` calls at once, and `per_minute` in the long run. Nobody waits over `wait_s_max`."""
 
     per_minute: float
     burst: int = 10
+    wait_s_max: float = 30.0
+    clock: Callable[[], float] = time.monotonic
     _tokens: float = 0.0
     _at: float | None = None
 
     async def wait(self) -> None:
-        await asyncio.sleep(self._reserve())
+        """Raises: RateLimited: by ourselves; nothing was sent."""
+        wait_s = self.reserve()
+        if wait_s > self.wait_s_max:
+            self._tokens += 1
+            raise RateLimited(f"our own {self.per_minute:g} calls a minute are spoken for", wait_s)
+        await asyncio.sleep(wait_s)
 
-    def _reserve(self) -> float:
-        """Takes a token, if need be one that is still to come, and says when it is there."""
-        now = time.monotonic()
+    def reserve(self) -> float:
+        """Takes a token, if need be one that is still to come, and says in how many seconds it is there."""
+        now = self.clock()
         grown = self.burst if self._at is None else self._tokens + (now - self._at) * self.per_minute / 60
         self._tokens, self._at = min(self.burst, grown) - 1, now
         return max(0.0, -self._tokens * 60 / self.per_minute)
 
 
 class ProviderHttp:
-    """`headers` carry the key; they go to `base_url` and to nobody else: redirects are not followed."""
+    """`headers` carry the key; they go to `base_url`, and to an address that `answers` is given: redirects are not
+    followed.
+    """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], *, per_minute: float = 240, pace: Pace | None = None
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        *,
+        per_minute: float = 240,
+        limits: Limits = LIMITS,
     ) -> None:
-        self._pace = pace or Pace(per_minute)
+        given = {name: value.strip() for name, value in headers.items()}
+        self._unfit = [name for name, value in given.items() if not (value.isascii() and value.isprintable())]
+        self._secrets = _secrets(given)
+        self._pace = Pace(per_minute)
+        self._limits = limits
         self._client = httpx.AsyncClient(
             base_url=base_url.rstrip("/"),
-            headers={"User-Agent": "gpulease", "Accept": "application/json", **headers},
-            timeout=httpx.Timeout(READ_S_MAX, connect=CONNECT_S_MAX),
+            headers={
+                "User-Agent": "gpulease",
+                "Accept": "application/json",
+                **{name: value for name, value in given.items() if name not in self._unfit},
+            },
+            timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s),
             trust_env=False,
         )
 
@@ -75,29 +115,28 @@ class ProviderHttp:
         await self._client.aclose()
 
     async def read(self, method: Method, path: str, *, json: Any = None) -> Any:
-        """The decoded JSON of a call that changes nothing; trouble on the way is met by trying again.
+        """The decoded JSON (None for an empty body) of a call that changes nothing; trouble on the way is met by
+        trying again.
 
         Raises:
             OutcomeUnknown: the provider gave no usable answer; what it would have said is not known.
             ProviderError: its answer was a refusal.
         """
         tries = AsyncRetrying(
-            stop=stop_after_attempt(READ_TRIES),
-            wait=wait_exponential_jitter(initial=0.2, max=2.0, jitter=0.2),
+            stop=stop_after_attempt(self._limits.tries) | stop_after_delay(self._limits.total_s),
+            wait=wait_exponential_jitter(initial=self._limits.pause_s, max=2.0, jitter=self._limits.pause_s),
             retry=retry_if_exception_type((OutcomeUnknown, Unsent)),
             reraise=True,
         )
-
-        async def once() -> Any:
-            return await self._send(method, path, json, None)
-
         try:
-            return await tries(once)
+            return await tries(self._send, method, path, json, None)
         except Unsent as error:
             raise OutcomeUnknown(str(error)) from error
 
     async def write(self, method: Method, path: str, *, json: Any = None, kind: str | None = None) -> Any:
         """The decoded JSON (None for an empty body) of a call that changes something. Sent once.
+
+        `kind` is the Content-Type where it is not plain JSON.
 
         Raises:
             NoCapacity: it could not be sent at all, so nothing happened.
@@ -109,78 +148,65 @@ class ProviderHttp:
         except Unsent as error:
             raise NoCapacity(str(error)) from error
 
-    async def _send(self, method: Method, path: str, json: Any, kind: str | None) -> Any:
-        await self._pace.wait()
-        headers = {"Content-Type": kind} if kind else None
+    async def answers(self, url: str, *, total_s: float) -> bool:
+        """Whether a GET of this address, which gets the key too, is met by 200. One try, at no pace."""
+        if self._unfit:
+            return False
         try:
-            async with asyncio.timeout(TOTAL_S_MAX):
-                reply = await self._client.request(method, path, json=json, headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            host = self._client.base_url.host
-            raise Unsent(f"{host} cannot be reached: {str(error) or type(error).__name__}") from error
+            async with asyncio.timeout(total_s), self._client.stream("GET", url) as reply:
+                return reply.status_code == httpx.codes.OK
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+            return False
+
+    async def _send(self, method: Method, path: str, json: Any, kind: str | None) -> Any:
+        if self._unfit:
+            raise BadCredentials(f"{', '.join(self._unfit)} holds letters that no header may carry")
+        await self._pace.wait()
+        try:
+            request = self._client.build_request(
+                method, path, json=json, headers={"Content-Type": kind} if kind else None
+            )
+        except httpx.InvalidURL as error:
+            raise Rejected(f"{method} {path!r}: {error}") from error
+        return understood(await self._answer(request))
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        what = f"{request.method} {request.url.path}"
+        try:
+            async with asyncio.timeout(self._limits.total_s):
+                reply = await self._client.send(request, stream=True)
+                try:
+                    body = await self._body(reply, what)
+                finally:
+                    await reply.aclose()
+        except (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.UnsupportedProtocol,
+        ) as error:
+            why = str(error) or type(error).__name__
+            raise Unsent(f"{request.url.host or request.url} cannot be reached: {why}") from error
         except (httpx.HTTPError, TimeoutError) as error:
-            raise OutcomeUnknown(f"{method} {path}: no answer ({type(error).__name__})") from error
-        return understood(reply)
+            raise OutcomeUnknown(f"{what}: no answer ({type(error).__name__})") from error
+        kept = {
+            name: reply.headers[name] for name in ("content-type", "retry-after") if name in reply.headers
+        }
+        return httpx.Response(reply.status_code, headers=kept, content=body, request=request)
+
+    async def _body(self, reply: httpx.Response, what: str) -> bytes:
+        """All of it, up to a bound; a refusal that repeats our key does so no more."""
+        body = bytearray()
+        async for chunk in reply.aiter_bytes():
+            body += chunk
+            if len(body) > self._limits.reply_bytes:
+                raise OutcomeUnknown(f"{what} answered more than {self._limits.reply_bytes} bytes")
+        if not reply.is_success:
+            for secret in self._secrets:
+                body = body.replace(secret, b"***")
+        return bytes(body)
 
 
-def understood(reply: httpx.Response) -> Any:
-    """The JSON of a successful reply, or the error that it means to the caller."""
-    what = f"{reply.request.method} {reply.request.url.path}"
-    if reply.status_code == 429:
-        raise RateLimited(f"{what}: too many requests", retry_after_s(reply))
-    if is_page(reply):
-        raise OutcomeUnknown(
-            f"{what} answered {reply.status_code} with an HTML page, so a proxy in front of it is in trouble"
-        )
-    if reply.is_success:
-        return _decoded(reply, what)
-    said = f"{what} answered {reply.status_code}: {_message(reply)}"
-    if reply.status_code in (401, 403):
-        raise BadCredentials(said)
-    if reply.status_code == 404:
-        raise NotFound(said)
-    if reply.status_code >= 500 or reply.status_code in (408, 425):
-        raise OutcomeUnknown(said)
-    raise Rejected(said, reply.status_code)
-
-
-def is_page(reply: httpx.Response) -> bool:
-    kind = reply.headers.get("content-type", "")
-    return "html" in kind or reply.content[:200].lstrip()[:1] == b"<"
-
-
-def retry_after_s(reply: httpx.Response) -> float:
-    """What `Retry-After` asks for, in either of its forms, as seconds."""
-    asked = reply.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-    except ValueError:
-        return RETRY_AFTER_S_DEFAULT
-
-
-def _decoded(reply: httpx.Response, what: str) -> Any:
-    if not reply.content:
-        return None
-    try:
-        return reply.json()
-    except ValueError as error:
-        raise OutcomeUnknown(
-            f"{what} answered {reply.status_code} with something that is not JSON"
-        ) from error
-
-
-def _message(reply: httpx.Response) -> str:
-    """The provider's words: `message`, or the fields of a problem document, and which fields are at fault."""
-    try:
-        body = reply.json()
-    except ValueError:
-        return reply.text[:SHOWN_LETTERS_MAX]
-    if not isinstance(body, dict):
-        return str(body)[:SHOWN_LETTERS_MAX]
-    words = body.get("message") or body.get("detail") or body.get("title") or body.get("type") or body
-    faults = f" {body['errors']}" if body.get("errors") else ""
-    return f"{words}{faults}"[:SHOWN_LETTERS_MAX]
+def _secrets(headers: Mapping[str, str]) -> tuple[bytes, ...]:
+    words = (word for name, value in headers.items() if SECRET_HEADERS.search(name) for word in value.split())
+    return tuple(word.encode() for word in words if len(word) >= SECRET_LETTERS_MIN)
