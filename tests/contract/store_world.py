@@ -58,6 +58,10 @@ def new_worker(worker_id: str = "w1", *, at: float = 0.0, **wanted) -> rows.NewW
     return rows.NewWorker(id=worker_id, intended_at=at, reason="demand", **{**defaults, **wanted})
 
 
+def enrolment(worker_id: str = "o1", *, at: float = 0.0, **wanted) -> rows.Enrolment:
+    return rows.Enrolment(worker_id, **{"provider": "buffer", "key_hash": "h", "at": at, **wanted})
+
+
 def registration(incarnation: str = "i1", **wanted) -> rows.Registration:
     defaults = {"capabilities": (SPEECH,), "gpu_class": "cpu", "vram_gb": 8.0, "capacity": 1}
     return rows.Registration(incarnation, **{**defaults, **wanted})
@@ -77,6 +81,12 @@ async def ready(
     worker = await store.get_worker(worker_id)
     assert worker is not None
     return worker
+
+
+async def retire(store: Store, worker_id: str = "w1", *, at: float) -> None:
+    """A worker that serves is stopped, and its end is confirmed, at once."""
+    assert await store.move_worker(worker_id, move(W.STOPPING, W.READY, W.STARTING), now=at)
+    assert await store.move_worker(worker_id, move(W.GONE, W.STOPPING), now=at)
 
 
 _nonces = itertools.count()
@@ -125,6 +135,12 @@ async def job_of(store: Store, job_id: str) -> rows.Job:
     job = await store.get_job(job_id)
     assert job is not None
     return job
+
+
+async def worker_of(store: Store, worker_id: str = "w1") -> rows.Worker:
+    worker = await store.get_worker(worker_id)
+    assert worker is not None
+    return worker
 
 
 async def attempt_of(store: Store, held: rows.Held) -> rows.Attempt:

@@ -15,6 +15,7 @@ from store_world import (
     registration,
     report,
     submit,
+    worker_of,
 )
 
 from gpulease.contract.jobs import Phase
@@ -24,12 +25,6 @@ from orchestrator.store.protocol import GROUP_COUNT_MAX
 from scaling.states import WORKER_MOVES, IllegalMove, JobState
 
 store = store_world.store
-
-
-async def worker_of(store, worker_id="w1"):
-    worker = await store.get_worker(worker_id)
-    assert worker is not None
-    return worker
 
 
 async def test_an_intent_is_written_before_anything_is_bought(store):

@@ -23,7 +23,13 @@ def to_json(value: Any) -> str:
 def need_text(need: Need) -> str:
     """Canonical: two needs are equal if and only if their texts are, also after Need grows a field."""
     named = {name: value for name, value in asdict(need).items() if value != _NEED_DEFAULTS[name]}
-    return json.dumps(named, separators=(",", ":"), sort_keys=True)
+    exact = {name: _as_declared(value, _NEED_DEFAULTS[name]) for name, value in named.items()}
+    return json.dumps(exact, separators=(",", ":"), sort_keys=True)
+
+
+def _as_declared(value: Any, default: Any) -> Any:
+    """600 and 600.0 are equal, and must not be written in two ways."""
+    return float(value) if type(value) is int and type(default) is not int else value
 
 
 @lru_cache(maxsize=4096)

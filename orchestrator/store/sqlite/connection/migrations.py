@@ -1,5 +1,6 @@
 """The numbered migrations. One that was released is never edited: what changes later is another one."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib.resources import files
@@ -9,6 +10,14 @@ from sqlite_utils import Database, Migrations
 from orchestrator.store.errors import SchemaTooNew
 from scaling.states import ATTEMPT_MOVES, JOB_MOVES, WORKER_MOVES, AttemptState, JobState, State, WorkerState
 
+_TIMED = """
+    SELECT DISTINCT g.id, g.need, j.max_time_s FROM jobs j JOIN job_groups g ON g.id = j.group_id
+    WHERE j.state IN ('queued', 'running') AND j.max_time_s <> 1200
+"""
+_REGROUP = """
+    UPDATE jobs SET group_id = (SELECT id FROM job_groups WHERE need = ?)
+    WHERE group_id = ? AND max_time_s = ? AND state IN ('queued', 'running')
+"""
 migrations = Migrations("orchestrator")
 
 
@@ -46,7 +55,13 @@ def schema(database: Database) -> None:
 
 @migrations(name="0002_clouds")
 def clouds(database: Database) -> None:
+    """Also: since this version a need names how long its job may run, unless that is 1,200 s."""
     database.executescript(files(__package__).joinpath("0002_clouds.sql").read_text(encoding="utf-8"))
+    for group, need, max_time_s in database.execute(_TIMED).fetchall():
+        named = {**json.loads(need), "max_time_s": max_time_s}
+        text = json.dumps(named, separators=(",", ":"), sort_keys=True)
+        database.execute("INSERT INTO job_groups (need) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+        database.execute(_REGROUP, (text, group, max_time_s))
 
 
 def _literals(enum: type[StrEnum]) -> str:
