@@ -34,7 +34,7 @@ def understood(reply: httpx.Response) -> Any:
         return _decoded(reply, what)
     if reply.status_code < 400:
         raise OutcomeUnknown(f"{what} answered {reply.status_code}, a redirect, which is not followed")
-    raise _refusal(reply.status_code)(f"{what} answered {reply.status_code}: {_words(reply)}")
+    raise _refusal(reply.status_code, f"{what} answered {reply.status_code}: {_words(reply)}")
 
 
 def is_page(reply: httpx.Response) -> bool:
@@ -56,12 +56,14 @@ def _seconds_until(date: str) -> float:
     return parsedate_to_datetime(date).replace(tzinfo=UTC).timestamp() - time.time()
 
 
-def _refusal(status: int) -> type[ProviderError]:
+def _refusal(status: int, said: str) -> ProviderError:
     if status in (401, 403):
-        return BadCredentials
+        return BadCredentials(said)
     if status == 404:
-        return NotFound
-    return OutcomeUnknown if status >= 500 or status in (408, 425) else Rejected
+        return NotFound(said)
+    if status >= 500 or status in (408, 425):
+        return OutcomeUnknown(said)
+    return Rejected(said, status)
 
 
 def _decoded(reply: httpx.Response, what: str) -> Any:
@@ -76,11 +78,12 @@ def _decoded(reply: httpx.Response, what: str) -> Any:
 
 
 def _words(reply: httpx.Response) -> str:
-    """The provider's own, on one line: `message`, or what a problem document says."""
+    """The provider's own, on one line: `message`, or what a problem document says, and which fields are at fault."""
     try:
-        said = reply.json()
+        body = reply.json()
     except (ValueError, RecursionError):
-        said = reply.text
-    if isinstance(said, dict):
-        said = said.get("message") or said.get("detail") or said.get("title") or said.get("type") or said
-    return " ".join(str(said).split())[:SHOWN_LETTERS_MAX]
+        body = reply.text
+    if isinstance(body, dict):
+        words = body.get("message") or body.get("detail") or body.get("title") or body.get("type") or body
+        body = f"{words} {body['errors']}" if body.get("errors") else words
+    return " ".join(str(body).split())[:SHOWN_LETTERS_MAX]
