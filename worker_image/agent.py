@@ -1,29 +1,37 @@
 """The agent: asks one orchestrator for work over outbound HTTP, and does what it is told.
 
-Three tasks beside each other: heartbeats, claims, and one task for each attempt. Engines run in processes of their
-own, so a heartbeat never waits for a model.
+Heartbeats come from a thread of their own, engines run in processes of their own; here are the claims, one task for
+each attempt, and what the orchestrator's answers change.
 """
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import structlog
 
 from gpulease.contract import agent as wire
 from gpulease.contract.jobs import Fault
-from worker_image.attempt import Attempt, Tools
+from worker_image.attempt import Tools
 from worker_image.execute import Runs
-from worker_image.link import Link, LinkError, Refused, Stale, Unreachable, patiently
+from worker_image.link import Link, LinkError, Refused, Rejected, Stale, Unreachable, patiently
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
+from worker_image.serving.beats import Beats, BeatThread, News
+from worker_image.serving.claims import Claims
+from worker_image.serving.gate import LEAVING, ORCHESTRATOR, OWNER, UNREGISTERED, Gate
+from worker_image.serving.held import Held
 from worker_image.settings import Settings
 from worker_image.slots import Slots
 
 FIRST_CONTACT_S_MAX = 120.0
+GOODBYE_S_MAX = 2.0
 RETRY_S = 1.0
 VERSION = "1"
 STOPPED = Fault(kind="host", code="worker_stopped", message="The worker was stopped before the job was done.")
@@ -57,37 +65,58 @@ class Machine:
 
 
 class Agent:
-    def __init__(self, machine: Machine, link: Link, incarnation: str | None = None) -> None:
+    """`gate` may be shared with whoever else can close it, as the machine's owner; `thread` with other agents.
+
+    `first_contact_s_max` is how patient it is with an orchestrator that does not answer at first; 0 is one quiet
+    try. `on_busy` is told when the first attempt begins, and when the last one ends.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        link: Link,
+        incarnation: str | None = None,
+        gate: Gate | None = None,
+        thread: BeatThread | None = None,
+    ) -> None:
         self._machine = machine
         self._link = link
         self._incarnation = incarnation or uuid4().hex
-        self._attempts: dict[int, Attempt] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._may_claim = asyncio.Event()
+        self._gate = gate or Gate()
+        self._thread = thread
+        self._held = Held(machine.slots, self._on_held)
+        self._was_busy = False
         self._wanted = asyncio.Event()
-        self._paused = False
+        self._news: asyncio.Queue[News] = asyncio.Queue()
+        self._beats: Beats | None = None
+        self._claims = Claims(link, machine.slots, self._gate, self._incarnation, machine.executor.resident)
         self._rules = wire.RegisterReply(heartbeat_s=5.0, claim_wait_s=20.0, orphan_after_s=120.0, origin="")
+        self._registered_at = 0.0
+        self._lost_at: float | None = None
         self._tools: Tools | None = None
         self._fetcher: Fetcher | None = None
+        self.first_contact_s_max = FIRST_CONTACT_S_MAX
+        self.on_busy: Callable[[bool], None] = lambda _: None
 
     async def run(self) -> Exit:
         """Serves until it is told to stop, by the orchestrator or by `stop`, or has been alone for too long."""
+        quiet = self.first_contact_s_max == 0
+        say = _log.debug if quiet else _log.error
         try:
             if not await self._first_contact():
                 return Exit.STOPPED
-            self._may_claim.set()
             return await self._serve()
-        except Refused as error:
-            _log.error("refused", error=str(error))
+        except (Refused, Rejected) as error:
+            say("refused", error=str(error))
             return Exit.REFUSED
         except (LetGo, Stale) as error:
-            _log.info("let_go", reason=str(error))
+            (_log.debug if quiet and not self._registered_at else _log.info)("let_go", reason=str(error))
             return Exit.STOPPED
         except LinkError as error:
-            _log.error("no_orchestrator", error=str(error))
+            say("no_orchestrator", error=str(error))
             return Exit.UNREACHABLE
         finally:
-            await self._end_attempts(0.0, STOPPED)
+            await self._held.end(0.0, STOPPED)
             if self._fetcher is not None:
                 await self._fetcher.aclose()
             self._machine.prefetched.drop()
@@ -98,7 +127,7 @@ class Agent:
 
     async def _first_contact(self) -> bool:
         """Registers, and is patient until `stop`: False then."""
-        contact = asyncio.ensure_future(patiently(self._register, for_s=FIRST_CONTACT_S_MAX))
+        contact = asyncio.ensure_future(patiently(self._register, for_s=self.first_contact_s_max))
         stop = asyncio.create_task(self._wanted.wait())
         await asyncio.wait({contact, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -110,22 +139,29 @@ class Agent:
         return False
 
     async def _serve(self) -> Exit:
-        beats = asyncio.create_task(self._beat_forever())
-        claims = asyncio.create_task(self._claim_forever())
-        stop = asyncio.create_task(self._wanted.wait())
-        try:
-            await asyncio.wait({beats, claims, stop}, return_when=asyncio.FIRST_COMPLETED)
-            claims.cancel()
-            if stop.done():
-                await self._end_attempts(self._machine.settings.grace_s, STOPPED)
-                return Exit.STOPPED
-            if beats.done():
-                return beats.result()
-            return claims.result()
-        finally:
-            for task in (beats, claims, stop):
-                task.cancel()
-            await asyncio.gather(beats, claims, stop, return_exceptions=True)
+        async with self._beating() as beats:
+            listens = asyncio.create_task(self._listen_forever(beats))
+            claims = asyncio.create_task(self._claim_forever())
+            stop = asyncio.create_task(self._wanted.wait())
+            try:
+                await asyncio.wait({listens, claims, stop}, return_when=asyncio.FIRST_COMPLETED)
+                claims.cancel()
+                if stop.done():
+                    return await self._leave(beats)
+                return listens.result() if listens.done() else claims.result()
+            finally:
+                for task in (listens, claims, stop):
+                    task.cancel()
+                await asyncio.gather(listens, claims, stop, return_exceptions=True)
+
+    async def _leave(self, beats: Beats) -> Exit:
+        """Says so at once, so that nobody counts on us; hands back what is not done within the grace."""
+        self._gate.hold(LEAVING)
+        await self._held.end(self._machine.settings.grace_s, STOPPED)
+        with contextlib.suppress(LinkError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_S_MAX):
+                await beats.last(self._beat())
+        return Exit.STOPPED
 
     async def _register(self) -> None:
         settings = self._machine.settings
@@ -135,15 +171,25 @@ class Agent:
             gpu_class=settings.gpu_class,
             vram_gb=settings.vram_gb,
             capacity=settings.capacity,
+            usd_per_hour=settings.usd_per_hour,
             version=VERSION,
         )
         try:
             self._rules = await self._link.register(said)
         except Stale as error:
             raise LetGo(str(error)) from error
+        self._registered_at = time.monotonic()
+        self._claims.wait_s = self._rules.claim_wait_s
         if self._tools is None:
             self._tools = self._equip()
-        _log.info("registered", worker_id=settings.worker_id, engines=[one.engine for one in said.engines])
+        names = [one.engine for one in said.engines]
+        _log.info(
+            "registered",
+            url=settings.orchestrator_url,
+            worker_id=settings.worker_id,
+            engines=names,
+            capacity=said.capacity,
+        )
 
     def _equip(self) -> Tools:
         settings = self._machine.settings
@@ -164,45 +210,100 @@ class Agent:
 
     # Heartbeats
 
-    async def _beat_forever(self) -> Exit:
-        while True:
-            try:
-                self._obey(await self._link.heartbeat(self._beat()))
-            except Stale:
-                await self._register_again()
-            except Unreachable as error:
-                _log.warning("heartbeat_failed", error=str(error))
-            silent_s = time.monotonic() - self._link.heard_at
-            if silent_s > self._rules.orphan_after_s:
-                _log.error("orphaned", silent_s=round(silent_s, 1))
-                await self._end_attempts(0.0, ORPHANED)
-                return Exit.ORPHANED
-            await asyncio.sleep(self._rules.heartbeat_s)
+    @contextlib.asynccontextmanager
+    async def _beating(self) -> AsyncIterator[Beats]:
+        """Heartbeats, and with them claims, from here on."""
+        thread = self._thread or BeatThread()
+        self._beats = beats = Beats(thread, self._link.twin(), self._news.put_nowait)
+        self._gate.on_change = lambda: self._publish(now=True)
+        self._publish()
+        await beats.start()
+        self._gate.hold(UNREGISTERED, held=False)
+        try:
+            yield beats
+        finally:
+            self._gate.on_change = lambda: None
+            self._gate.hold(UNREGISTERED)
+            self._beats = None
+            await beats.aclose()
+            if self._thread is None:
+                thread.close()
+
+    def _on_held(self) -> None:
+        self._publish()
+        if self._was_busy != bool(self._held.ids):
+            self._was_busy = not self._was_busy
+            self.on_busy(self._was_busy)
+
+    def _publish(self, *, now: bool = False) -> None:
+        if self._beats is not None:
+            self._beats.period_s = self._rules.heartbeat_s
+            self._beats.stuck_s_max = self._rules.orphan_after_s
+            self._beats.say(self._beat(), now=now)
 
     def _beat(self) -> wire.HeartbeatRequest:
         settings = self._machine.settings
         return wire.HeartbeatRequest(
-            status="busy" if self._attempts else "paused" if self._paused else "idle",
+            status=self._status(),
             gpu_class=settings.gpu_class,
             capacity=settings.capacity,
             incarnation=self._incarnation,
             resident=self._machine.executor.resident(),
-            attempts=tuple(self._attempts),
+            attempts=self._held.ids,
         )
+
+    def _status(self) -> Literal["idle", "busy", "paused", "leaving"]:
+        """`paused` is the owner's wish; what the orchestrator told us it knows itself."""
+        if self._gate.held_by(LEAVING):
+            return "leaving"
+        if self._gate.held_by(OWNER):
+            return "paused"
+        return "busy" if self._held.ids else "idle"
+
+    async def _listen_forever(self, beats: Beats) -> Exit:
+        while True:
+            news = await self._news.get()
+            await self._take_news(news)
+            silent_s = time.monotonic() - max(self._link.heard_at, beats.heard_at)
+            if silent_s > self._rules.orphan_after_s:
+                _log.error("orphaned", silent_s=round(silent_s, 1))
+                await self._held.end(0.0, ORPHANED)
+                return Exit.ORPHANED
+            self._publish()
+
+    async def _take_news(self, news: News) -> None:
+        if news.reply is not None:
+            self._note_back()
+            self._obey(news.reply)
+        elif isinstance(news.error, Unreachable):
+            self._note_lost(news)
+        elif isinstance(news.error, Stale):
+            if news.asked_at > self._registered_at:
+                await self._register_again()
+        elif news.error is not None:
+            raise news.error
 
     def _obey(self, told: wire.HeartbeatReply) -> None:
         for attempt_id in told.cancel:
-            if attempt_id in self._attempts:
-                self._attempts[attempt_id].take_back()
+            self._held.take_back(attempt_id)
         if told.stop:
             raise LetGo("told to stop")
-        self._paused = told.pause
-        if told.drain or told.pause:
-            self._may_claim.clear()
-        else:
-            self._may_claim.set()
+        held = told.drain or told.pause
+        if held != self._gate.held_by(ORCHESTRATOR):
+            _log.info("told_to_drain" if told.drain else "told_to_pause" if told.pause else "told_to_resume")
+            self._gate.hold(ORCHESTRATOR, held=held)
         if told.prefetch is not None and self._fetcher is not None:
             self._machine.prefetched.hint(told.prefetch, self._fetcher)
+
+    def _note_lost(self, news: News) -> None:
+        if self._lost_at is None:
+            self._lost_at = news.asked_at
+            _log.warning("connection_lost", error=str(news.error))
+
+    def _note_back(self) -> None:
+        if self._lost_at is not None:
+            _log.info("connection_back", after_s=round(time.monotonic() - self._lost_at, 1))
+            self._lost_at = None
 
     async def _register_again(self) -> None:
         """The orchestrator may have started anew and not know this incarnation."""
@@ -214,79 +315,24 @@ class Agent:
     # Claims
 
     async def _claim_forever(self) -> Exit:
-        nonce = uuid4().hex
         while True:
-            while not (self._may_claim.is_set() and self._machine.slots.free):
-                await self._may_claim.wait()
-                await self._machine.slots.until_free()
             try:
-                reply = await self._claim(nonce)
+                reply = await self._claims.next()
             except Stale:
                 await self._register_again()
                 await asyncio.sleep(RETRY_S)
-                continue
             except Unreachable as error:
-                _log.warning("claim_failed", error=str(error))
+                _log.debug("claim_failed", error=str(error))
                 await asyncio.sleep(RETRY_S)
-                continue
-            if reply is None:
-                continue
-            nonce = uuid4().hex
-            if reply.assignment is not None:
-                await self._begin(reply.assignment)
-            elif reply.stop:
-                raise LetGo("told to stop")
-            elif reply.drain:
-                self._may_claim.clear()
+            else:
+                if reply is not None:
+                    await self._take_claim(reply)
 
-    async def _claim(self, nonce: str) -> wire.ClaimReply | None:
-        """One long poll; None when a local job took the last slot meanwhile.
-
-        An answer that is lost, here or on the way, comes again for the same nonce.
-        """
-        said = wire.ClaimRequest(
-            incarnation=self._incarnation,
-            nonce=nonce,
-            wait_s=self._rules.claim_wait_s,
-            resident=self._machine.executor.resident(),
-        )
-        claim = asyncio.create_task(self._link.claim(said))
-        full = asyncio.create_task(self._machine.slots.until_full())
-        try:
-            await asyncio.wait({claim, full}, return_when=asyncio.FIRST_COMPLETED)
-            return claim.result() if claim.done() else None
-        finally:
-            for task in (claim, full):
-                task.cancel()
-            await asyncio.gather(claim, full, return_exceptions=True)
-
-    async def _begin(self, assignment: wire.Assignment) -> None:
-        if assignment.attempt in self._attempts or self._tools is None:
-            return
-        slots = self._machine.slots
-        while not slots.take():
-            await slots.until_free()
-        attempt = Attempt(assignment, self._tools, slots.give)
-        self._attempts[attempt.id] = attempt
-        task = asyncio.create_task(self._hold(attempt))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _hold(self, attempt: Attempt) -> None:
-        _log.info("attempt_started", attempt=attempt.id)
-        try:
-            await attempt.run()
-        except Exception:  # noqa: BLE001  The top of a task: the next attempt must still have its turn.
-            _log.exception("attempt_broke", attempt=attempt.id)
-        finally:
-            self._attempts.pop(attempt.id, None)
-            _log.info("attempt_ended", attempt=attempt.id)
-
-    async def _end_attempts(self, grace_s: float, fault: Fault) -> None:
-        """Waits for the running attempts, then stops those that are left, and waits for their reports."""
-        if self._tasks and grace_s:
-            await asyncio.wait(self._tasks, timeout=grace_s)
-        for attempt in list(self._attempts.values()):
-            attempt.stop(fault)
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+    async def _take_claim(self, reply: wire.ClaimReply) -> None:
+        if reply.assignment is not None:
+            if self._tools is not None:
+                await self._held.begin(reply.assignment, self._tools)
+        elif reply.stop:
+            raise LetGo("told to stop")
+        elif reply.drain:
+            self._gate.hold(ORCHESTRATOR)

@@ -53,15 +53,15 @@ class Attempt:
         self._stop_fault: Fault | None = None
         self._taken_back = False
 
-    async def run(self) -> None:
-        """Runs to the end and says how it ended, unless the attempt was taken back."""
+    async def run(self) -> str:
+        """Runs to the end and reports how it ended, unless the attempt was taken back. Returns it in words."""
         folder = self._tools.folder / str(self.id)
         helpers = [asyncio.create_task(self._reporter.run()), asyncio.create_task(self._until_stale())]
         self._work = asyncio.create_task(self._whole(folder))
         try:
             await asyncio.wait({self._work})
             await self._reporter.flush()
-            await self._finish(self._work)
+            return await self._finish(self._work)
         finally:
             for task in (*helpers, self._work):
                 task.cancel()
@@ -137,10 +137,10 @@ class Attempt:
             ignored=outcome.ignored,
         )
 
-    async def _finish(self, work: asyncio.Task[Result]) -> None:
+    async def _finish(self, work: asyncio.Task[Result]) -> str:
         report = self._finish_report(work)
         if report is None:
-            return
+            return "taken back" if self._taken_back else "dropped"
         link = self._tools.link
         for_s = STOP_PATIENCE_S if self._stop_fault else self._tools.finish_patience_s
         try:
@@ -150,8 +150,13 @@ class Attempt:
             refused = FinishReport(incarnation=report.incarnation, fault=fault)
             with contextlib.suppress(LinkError):
                 await link.finish(self.id, refused)
+            return "its result was refused"
         except LinkError as error:
             _log.warning("finish_failed", attempt=self.id, error=str(error))
+            return "its report was lost"
+        if report.fault is None:
+            return "succeeded"
+        return "handed back" if self._stop_fault else f"failed: {report.fault.message}"
 
     def _finish_report(self, work: asyncio.Task[Result]) -> FinishReport | None:
         """What to say, or nothing where nobody would listen."""

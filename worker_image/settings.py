@@ -6,7 +6,7 @@ The first name of each is ours; the names after it are those of the first genera
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -78,6 +78,12 @@ class Settings(BaseSettings):
         default="cpu", validation_alias=AliasChoices("GPULEASE_GPU_CLASS", "GPU_CLASS_NAME")
     )
     vram_gb: float = Field(default=0.0, ge=0, validation_alias="GPULEASE_VRAM_GB")
+    usd_per_hour: float = Field(
+        default=0.0,
+        ge=0,
+        validation_alias="GPULEASE_WORKER_USD_PER_HOUR",
+        description="What the owner of the machine asks for an hour of work.",
+    )
     host: str = Field(
         default="127.0.0.1",
         validation_alias="GPULEASE_WORKER_HOST",
@@ -100,7 +106,7 @@ class Settings(BaseSettings):
         description="A folder with one folder a model, in CTranslate2 format, named like the model.",
     )
     grace_s: float = Field(
-        default=10.0,
+        default=5.0,
         ge=0,
         validation_alias="GPULEASE_WORKER_GRACE_S",
         description="How long a stop waits for the running attempts.",
@@ -108,6 +114,22 @@ class Settings(BaseSettings):
     download_bytes_max: int = Field(
         default=2 * 1024**3, gt=0, validation_alias="GPULEASE_WORKER_DOWNLOAD_BYTES_MAX"
     )
+    rests: Literal["never", "unreached", "always"] | None = Field(
+        default=None,
+        validation_alias="GPULEASE_WORKER_RESTS",
+        description="When it has nobody to serve it waits, unloaded, and asks now and then, instead of ending: never, "
+        "while no orchestrator is in reach, or always. Unset: always on Salad, else never.",
+    )
+    rest_s: float = Field(
+        default=60.0, gt=0, validation_alias="GPULEASE_WORKER_REST_S", description="Between those questions."
+    )
+    salad_machine_id: str | None = Field(default=None, validation_alias="SALAD_MACHINE_ID")
+    salad_metadata_uri: str | None = Field(default=None, validation_alias="SALAD_METADATA_URI")
+
+    @property
+    def on_salad(self) -> bool:
+        """There a container that exits is started again, and only the orchestrator can end it."""
+        return bool(self.salad_machine_id or self.salad_metadata_uri)
 
 
 def load(**given: Any) -> Settings:

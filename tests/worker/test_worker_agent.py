@@ -196,8 +196,8 @@ async def test_a_forgotten_worker_registers_again_and_keeps_its_work(world: Emul
 
 async def test_a_paused_worker_claims_nothing(world: Emulator, start: Start):
     world.told = {"pause": True}
-    start()
-    await until(lambda: any(one["status"] == "paused" for one in world.beats))
+    worker = start()
+    await until(lambda: "told_to_pause" in worker.log)
     await until(lambda: len(world.beats) > 12)
     attempt = copy_job(world)
     seen = len(world.beats)

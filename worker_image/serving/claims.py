@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from gpulease.contract import agent as wire
 from worker_image.link import Link
-from worker_image.outside.gate import Gate
+from worker_image.serving.gate import Gate
 from worker_image.slots import Slots
 
 LAST_WORD_S = 1.0
