@@ -1,0 +1,68 @@
+"""What a container group is made of: the body of the request that creates one."""
+
+from typing import Any
+
+from provider_clients.base import LaunchSpec
+from provider_clients.salad.config import SaladConfig
+
+PORT = 8000
+JOBS_PATH = "/generate"
+READINESS_PROBE = {
+    "http": {"path": "/hc", "port": PORT, "scheme": "http", "headers": []},
+    "initial_delay_seconds": 5,
+    "period_seconds": 10,
+    "timeout_seconds": 5,
+    "success_threshold": 1,
+    "failure_threshold": 3,
+}
+"""There is no probe of the start: failing one, Salad would throw the machine away, and boots have our own deadline."""
+
+
+def group_body(config: SaladConfig, spec: LaunchSpec, tag: str, class_id: str) -> dict[str, Any]:
+    """One replica. The priority is always said, since the default is the dearest."""
+    body: dict[str, Any] = {
+        "name": tag,
+        "display_name": tag,
+        "autostart_policy": True,
+        "replicas": 1,
+        "restart_policy": "always",
+        "container": {
+            "image": config.image,
+            "priority": config.priority,
+            "image_caching": True,
+            "environment_variables": environment(config, spec),
+            "resources": {
+                "cpu": config.cpu,
+                "memory": config.memory_mb,
+                "gpu_classes": [class_id],
+                "storage_amount": config.storage_gb * 1024**3,
+            },
+        },
+        "readiness_probe": READINESS_PROBE,
+    }
+    if config.countries:
+        body["country_codes"] = list(config.countries)
+    if config.mode == "queue":
+        body["queue_connection"] = {"queue_name": tag, "path": JOBS_PATH, "port": PORT}
+    return body
+
+
+def environment(config: SaladConfig, spec: LaunchSpec) -> dict[str, str]:
+    """What the worker in the container is told; a value may not be empty, so empty ones are left out.
+
+    Taking its jobs from a queue it knows of no orchestrator: a container is an agent or works for a queue.
+    """
+    agent = {
+        "GPULEASE_ORCHESTRATOR_URL": spec.orchestrator_url,
+        "GPULEASE_WORKER_ID": spec.worker_id,
+        "GPULEASE_WORKER_KEY": spec.worker_key,
+    }
+    told = {
+        **config.environment,
+        **spec.environment,
+        "GPULEASE_GPU_CLASS": spec.gpu_class,
+        "GPULEASE_WORKER_HOST": "::",
+        "GPULEASE_WORKER_PORT": str(PORT),
+        **(agent if config.mode == "agent" else {}),
+    }
+    return {name: value for name, value in told.items() if value}
