@@ -4,7 +4,7 @@ import pytest
 from store_world import new_job, ready
 
 from orchestrator.store.protocol import GROUP_COUNT_MAX
-from orchestrator.store.sqlite import claims, fleet, limits, open_sqlite
+from orchestrator.store.sqlite import attempts, claims, fleet, limits, open_sqlite, records, workers
 from orchestrator.store.sqlite.claims import Asker
 
 GROUPS = 5
@@ -82,3 +82,11 @@ async def test_hot_verbs_cost_the_same_however_long_the_queue(store):
     assert await steps_of(store, fleet.read) <= fleet_short * (GROUP_COUNT_MAX / 190)
     assert claim_short < 2_000
     assert overdue_short < 500
+
+
+@pytest.mark.parametrize("query", [workers._KNOWN_INSTANCES, records._HOST_FAULTS, attempts._OF_WORKER])
+async def test_no_read_of_a_few_rows_goes_through_all(store, query):
+    plan = await store._writer.do(
+        lambda database: database.execute(f"EXPLAIN QUERY PLAN {query}", ("x",)).fetchall()
+    )
+    assert [step["detail"] for step in plan if step["detail"].startswith("SCAN")] == []

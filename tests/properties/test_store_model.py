@@ -16,6 +16,7 @@ from orchestrator.store.errors import Duplicate
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
+from provider_clients.base import Receipt
 from scaling.snapshot import Capability, Need
 from scaling.states import (
     ATTEMPT_MOVES,
@@ -29,6 +30,7 @@ from scaling.states import (
 
 JOBS = st.integers(0, 12).map("job-{}".format)
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
+INSTANCES = st.sampled_from(["i-1", "i-2"])
 INCARNATIONS = st.sampled_from(["i1", "i2"])
 ATTEMPTS = st.integers(1, 8)
 NEEDS = st.builds(
@@ -38,6 +40,7 @@ NEEDS = st.builds(
     owner=st.sampled_from(["", "ann"]),
     priority=st.sampled_from([0, 0, 5]),
     low_priority=st.booleans(),
+    max_time_s=st.sampled_from([10, 10.0, 1200.0]),
 )
 FAULTS = st.builds(
     Fault,
@@ -173,13 +176,59 @@ class StoresAgree(RuleBasedStateMachine):
         named=st.booleans(),
     )
     def move(self, worker_id: str, to: WorkerState, expected: list[WorkerState], named: bool) -> None:
-        instance = rows.InstanceFacts(f"i-{worker_id}", lease_ends_at=self.now + 90) if named else None
+        instance = rows.InstanceFacts(f"i-{worker_id}") if named else None
         move = rows.WorkerMove(to, tuple(expected), "ops", "because", instance)
         self.both(lambda store: store.move_worker(worker_id, move, now=self.now))
 
-    @rule(worker_id=WORKERS, incarnation=INCARNATIONS, capacity=st.integers(1, 3))
-    def register(self, worker_id: str, incarnation: str, capacity: int) -> None:
-        said = rows.Registration(incarnation, SPOKEN, "cpu", 8.0, capacity)
+    @rule(worker_id=WORKERS, price=st.sampled_from([0.0, 0.5]), local=st.booleans())
+    def enrol(self, worker_id: str, price: float, local: bool) -> None:
+        provider = "local" if local else "buffer"
+        enrolment = rows.Enrolment(worker_id, provider, f"h{self.now}", self.now, usd_per_hour=price)
+        self.both(lambda store: store.enrol_worker(enrolment))
+
+    @rule(worker_id=WORKERS)
+    def let_go(self, worker_id: str) -> None:
+        """Rare by single moves, and what an owner's machine must be before it begins anew."""
+        alive = [WorkerState.READY, WorkerState.DRAINING, WorkerState.STARTING]
+        self.move(worker_id, WorkerState.STOPPING, alive, False)
+        self.move(worker_id, WorkerState.GONE, [WorkerState.STOPPING], False)
+
+    @rule(
+        worker_id=WORKERS,
+        instance=INSTANCES,
+        left_s=st.sampled_from([None, 60, 80, 2000]),
+        host=st.booleans(),
+    )
+    def note_instance(self, worker_id: str, instance: str, left_s: float | None, host: bool) -> None:
+        ends_at = None if left_s is None else self.now + left_s
+        facts = rows.InstanceFacts(instance, ends_at, host_id="m1" if host else None)
+        self.both(lambda store: store.note_instance(worker_id, facts))
+        self.both(lambda store: store.rekey_worker(worker_id, f"k{self.now}"))
+
+    @rule(worker_id=WORKERS, used_s=st.sampled_from([0.0, 7.5]))
+    def note_receipt(self, worker_id: str, used_s: float) -> None:
+        receipt = Receipt(self.now - used_s, self.now, used_s)
+        self.both(lambda store: store.note_receipt(worker_id, receipt))
+
+    @rule(worker_id=st.sampled_from(["w1", "w3", "orphan"]), ended=st.booleans())
+    def record_lease(self, worker_id: str, ended: bool) -> None:
+        end = self.now if ended else None
+        lease = rows.Lease(worker_id, "salad", "l4", 0.5, self.now - 9, end, 1.0, 0.0, 0.0, instance_id="i-9")
+        self.both(lambda store: store.record_lease(lease))
+
+    @rule(worker_id=WORKERS, reason=st.sampled_from(["died", "slow"]))
+    def fault_of_host(self, worker_id: str, reason: str) -> None:
+        fault = rows.HostFault("salad", "m1", worker_id, reason, self.now)
+        self.both(lambda store: store.record_host_fault(fault))
+
+    @rule(
+        worker_id=WORKERS,
+        incarnation=INCARNATIONS,
+        capacity=st.integers(1, 3),
+        price=st.sampled_from([None, 0.25]),
+    )
+    def register(self, worker_id: str, incarnation: str, capacity: int, price: float | None = None) -> None:
+        said = rows.Registration(incarnation, SPOKEN, "cpu", 8.0, capacity, price)
         self.both(lambda store: store.register_worker(worker_id, said, now=self.now))
 
     @rule(worker_id=WORKERS, incarnation=st.one_of(st.none(), INCARNATIONS))
@@ -191,7 +240,6 @@ class StoresAgree(RuleBasedStateMachine):
     def pause_and_probe(self, worker_id: str, paused: bool, healthy: bool) -> None:
         self.both(lambda store: store.pause_worker(worker_id, paused=paused, who="ops", now=self.now))
         self.both(lambda store: store.note_probe(worker_id, healthy=healthy))
-        self.both(lambda store: store.note_instance(worker_id, rows.InstanceFacts("i-9")))
 
     @rule(number=st.integers(1, 6), arrived=st.booleans(), again=st.booleans())
     def deliver(self, number: int, arrived: bool, again: bool) -> None:
@@ -214,8 +262,19 @@ class StoresAgree(RuleBasedStateMachine):
         self.both(lambda store: store.list_workers(include_gone=True, limit=100))
         self.both(lambda store: store.list_leases(since=0.0))
         self.both(lambda store: store.due_deliveries(now=1e9, limit=100))
+        self.both(lambda store: store.list_host_faults(since=self.now - 30))
+        self.both(lambda store: store.known_instances("local"))
         for worker_id in ("w1", "w2"):
             self.both(lambda store, of=worker_id: store.peek_next(of))
+            self.both(lambda store, of=worker_id: store.list_worker_attempts(of))
+
+    @invariant()
+    def what_is_lent_is_not_billed(self) -> None:
+        """Unless an orphan bore its id, which `record_lease` does not look at."""
+        workers = self.both(lambda store: store.list_workers(include_gone=False, limit=100))
+        owned = {one.id for one in workers if one.owned}
+        leases = self.both(lambda store: store.list_leases(since=0.0))
+        assert not [one for one in leases if one.worker_id in owned and one.provider == "buffer"]
 
     @invariant()
     def jobs_follow_their_table(self) -> None:
