@@ -1,0 +1,50 @@
+"""Ends whatever carries the mark of an instance's folder. Run as a program, it does so when its standard input ends.
+
+So no container outlives the emulator, however that ends.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+MARK = "GPULEASE_INSTANCE"
+_PATIENCE_S = 10.0
+
+
+def marked(folder: Path) -> list[psutil.Process]:
+    """Living processes whose instance's folder is this one, or lies in it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            mark = process.environ().get(MARK)
+            if not mark or process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+                continue
+            if Path(mark).is_relative_to(folder) and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def kill_marked(folder: Path) -> None:
+    """Looks again until there is none, since a process may start another one before it dies."""
+    end = time.monotonic() + _PATIENCE_S
+    while (doomed := marked(folder)) and time.monotonic() < end:
+        for process in doomed:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(doomed, timeout=1.0)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    sys.stdin.read()
+    kill_marked(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
