@@ -120,6 +120,8 @@ class Agent:
             if self._fetcher is not None:
                 await self._fetcher.aclose()
             self._machine.prefetched.drop()
+            if self._registered_at:
+                _log.info("stopped", jobs=self._held.done)
 
     def stop(self) -> None:
         """No more claims; running attempts get the grace of the settings, then end as the host's fault."""
@@ -127,7 +129,7 @@ class Agent:
 
     async def _first_contact(self) -> bool:
         """Registers, and is patient until `stop`: False then."""
-        contact = asyncio.ensure_future(patiently(self._register, for_s=self.first_contact_s_max))
+        contact = asyncio.ensure_future(patiently(self._try_to_register, for_s=self.first_contact_s_max))
         stop = asyncio.create_task(self._wanted.wait())
         await asyncio.wait({contact, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -162,6 +164,16 @@ class Agent:
             async with asyncio.timeout(GOODBYE_S_MAX):
                 await beats.last(self._beat())
         return Exit.STOPPED
+
+    async def _try_to_register(self) -> None:
+        try:
+            await self._register()
+        except Unreachable as error:
+            if self._lost_at is None and self.first_contact_s_max:
+                self._lost_at = time.monotonic()
+                _log.warning("no_answer", url=self._machine.settings.orchestrator_url, error=str(error))
+            raise
+        self._lost_at = None
 
     async def _register(self) -> None:
         settings = self._machine.settings

@@ -25,6 +25,11 @@ async def serve_http(machine: Machine, port: int, stop: asyncio.Event) -> int:
     try:
         listener = _listen(settings.host, port)
     except OSError as error:
+        if (
+            settings.port is None and settings.orchestrator_url
+        ):  # Nobody asked for it, and the agent needs none.
+            _log.info("port_taken", port=port)
+            return 0
         hint = "set GPULEASE_WORKER_PORT to another port, or to -1 for none"
         _log.error("cannot_listen", host=settings.host, port=port, error=str(error), hint=hint)
         stop.set()

@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     salad_machine_id: str | None = Field(default=None, validation_alias="SALAD_MACHINE_ID")
     salad_metadata_uri: str | None = Field(default=None, validation_alias="SALAD_METADATA_URI")
 
+    def of_owner(self) -> "Settings":
+        """The same for a machine that its owner lends: it waits for an orchestrator that is out of reach."""
+        waits = self.rests or ("always" if self.on_salad else "unreached")
+        return self.model_copy(update={"rests": waits})
+
     @property
     def on_salad(self) -> bool:
         """There a container that exits is started again, and only the orchestrator can end it."""

@@ -51,13 +51,17 @@ def up(
 def worker(
     orchestrator: Annotated[str | None, typer.Option(help="The orchestrator's URL.")] = None,
     worker_id: Annotated[
-        str | None, typer.Option(help="This worker's id, as the orchestrator knows it.")
+        str | None, typer.Option(help="This worker's id: your choice, and the same at each start.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="The worker's key. GPULEASE_WORKER_KEY keeps it off the process list.")
+        str | None,
+        typer.Option(help="Its key. GPULEASE_WORKER_KEY or INTERNAL_API_KEY keep it off the process list."),
     ] = None,
     capacity: Annotated[int | None, typer.Option(min=1, max=64, help="Jobs at once. Default: 1.")] = None,
     gpu_class: Annotated[str | None, typer.Option(help="What the machine has. Default: cpu.")] = None,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="What you ask for an hour of work. Default: 0.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=-1, max=65535, help="Of /hc and /generate; -1: serve no HTTP.")
     ] = None,
@@ -65,8 +69,13 @@ def worker(
     commands: Annotated[
         Path | None, typer.Option(exists=True, help="Programs of the engine `command`, a JSON file.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Log as JSON lines, for programs.")] = False,
 ) -> None:
-    """Runs a worker here: it asks the orchestrator for jobs, over outbound HTTP only, and runs them."""
+    """Runs a worker here: it asks the orchestrator for jobs, over outbound HTTP only, and runs them.
+
+    Ctrl-C says goodbye and hands back what is not done within GPULEASE_WORKER_GRACE_S (5 s); again, it ends at once.
+    SIGUSR1 pauses and resumes it. Out of touch it unloads its engines and keeps asking (GPULEASE_WORKER_RESTS).
+    """
     with needs("worker"):
         from worker_image.app import main
         from worker_image.settings import SettingsError, load
@@ -77,10 +86,11 @@ def worker(
             worker_key=key,
             capacity=capacity,
             gpu_class=gpu_class,
+            usd_per_hour=usd_per_hour,
             port=port,
             scratch=scratch,
             commands=commands,
         )
     except SettingsError as error:
         fail(f"it cannot start so:\n{error}", 2)
-    raise typer.Exit(main(settings))
+    raise typer.Exit(main(settings.of_owner(), "json" if as_json else "words"))
