@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 from provider_clients.base import Account, Instance, LaunchSpec, Receipt
 from provider_clients.comput3.config import Comput3Config
-from provider_clients.comput3.memory import Memory
+from provider_clients.comput3.memory import Known, Memory
 from provider_clients.comput3.purchase import Purchases
 from provider_clients.comput3.wire import BALANCE, STOPPED, TYPES, WORKLOADS, Workload, parsed
-from provider_clients.errors import NotFound, ProviderError, Rejected
+from provider_clients.errors import NotFound, OutcomeUnknown, ProviderError, Rejected
 from provider_clients.http import LIMITS, Limits, ProviderHttp
 from scaling.snapshot import Capability, Estimate, Offer
 
@@ -77,13 +77,11 @@ class Comput3:
         elif known.created is None:
             await self._learn()
         try:
-            ended_at = await self._stop(instance_id)
+            await self._stop(instance_id, known)
         except NotFound:
-            if known.receipt is None and known.note_end(self._clock()):
-                return known.receipt
+            if receipt := known.note_gone(self._clock()):
+                return receipt
             raise
-        if ended_at is not None:
-            known.note_stop(ended_at)
         return known.receipt
 
     async def check(self) -> Account:
@@ -150,14 +148,19 @@ class Comput3:
             else:
                 return
 
-    async def _stop(self, instance_id: str) -> float | None:
-        """When it ended, if that was told. A "not found" counts where the list does not have it either."""
+    async def _stop(self, instance_id: str, known: Known) -> None:
+        """A "not found" counts where the list does not have it either."""
+        asked_at = self._clock()
         try:
             reply = await self._http.write("POST", "/stop", json={"workload": instance_id})
+            stopped = parsed(STOPPED, reply, "POST /stop").stopped
+        except OutcomeUnknown:
+            known.doubted_at = float(int(asked_at))
+            raise
         except (NotFound, Rejected):
             await self.get(instance_id)
-            return None
-        return parsed(STOPPED, reply, "POST /stop").stopped
+        else:
+            known.note_stop(asked_at if stopped is None else stopped)
 
     def _name_wait_s(self, instance: Instance) -> float:
         launched_at = self._memory.of(instance.id).launched_at or instance.created_at

@@ -11,11 +11,14 @@ KNOWN_MAX = 10_000
 
 @dataclass(slots=True)
 class Known:
-    """`launched_at` is by our clock, `created` and `expires` by theirs; `receipt` is what its stop was told."""
+    """`launched_at` and `doubted_at`, of a stop that may have worked, are by our clock, `created` and `expires` by
+    theirs.
+    """
 
     launched_at: float | None = None
     created: float | None = None
     expires: float | None = None
+    doubted_at: float | None = None
     receipt: Receipt | None = None
 
     def note_stop(self, stopped: float) -> None:
@@ -24,12 +27,15 @@ class Known:
         if self.receipt is None and start is not None:
             self.receipt = Receipt(start, stopped, max(0.0, stopped - start))
 
-    def note_end(self, now: float) -> bool:
-        """One that is gone and past its end used up all that was prepaid."""
-        if self.created is None or self.expires is None or now < self.expires:
-            return False
-        self.note_stop(self.expires)
-        return True
+    def note_gone(self, now: float) -> Receipt | None:
+        """What is gone unasked ended by a stop whose reply was lost, or has used up all that was prepaid."""
+        if self.receipt is not None:
+            return None
+        if self.doubted_at is not None:
+            self.note_stop(self.doubted_at)
+        elif self.created is not None and self.expires is not None and now >= self.expires:
+            self.note_stop(self.expires)
+        return self.receipt
 
 
 @dataclass(slots=True)
