@@ -17,7 +17,8 @@ from tenacity import (
     retry_if_exception_type,
     stop_after_attempt,
     stop_after_delay,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from provider_clients.errors import (
@@ -124,7 +125,7 @@ class ProviderHttp:
         """
         tries = AsyncRetrying(
             stop=stop_after_attempt(self._limits.tries) | stop_after_delay(self._limits.total_s),
-            wait=wait_exponential_jitter(initial=self._limits.pause_s, max=2.0, jitter=self._limits.pause_s),
+            wait=wait_exponential(self._limits.pause_s, max=2.0) + wait_random(0, self._limits.pause_s),
             retry=retry_if_exception_type((OutcomeUnknown, Unsent)),
             reraise=True,
         )
