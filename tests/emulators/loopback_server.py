@@ -23,7 +23,8 @@ class LoopbackServer:
         self.address = f"127.0.0.1:{self.port}"
         self._listener = listener
         self._server = server
-        self._serving: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None]
+        self._cutting: asyncio.Task[None] | None = None
         self._grave: socket.socket | None = None
 
     @classmethod
@@ -38,9 +39,11 @@ class LoopbackServer:
 
     async def cut(self) -> None:
         """Every connection is reset and what was being answered is dropped; new ones are refused. Repeatable."""
-        if self._serving is None:
-            return
-        serving, self._serving = self._serving, None
+        if self._cutting is None:
+            self._cutting = asyncio.create_task(self._cut())
+        await asyncio.shield(self._cutting)
+
+    async def _cut(self) -> None:
         state = self._server.server_state
         for server in self._server.servers:
             server.close()
@@ -53,7 +56,7 @@ class LoopbackServer:
             task.cancel()
         self._server.should_exit = self._server.force_exit = True
         await asyncio.gather(*tasks, return_exceptions=True)
-        await serving
+        await self._serving
         self._grave = _taken(self.port)
 
     async def aclose(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from comput3.books import BillLine, Books, Workload
 from comput3.knobs import Dice, Knobs
@@ -56,6 +57,7 @@ class Comput3Emulator:
         self.launches = 0
         self.rate_limits = 0
         self.now = clock
+        self._starting = 0
         self._nodes: dict[str, Node] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
 
@@ -88,14 +90,17 @@ class Comput3Emulator:
     def full(self) -> bool:
         capacity = self.knobs.capacity
         return self.dice.forced("capacity", "launch") or (
-            capacity is not None and len(self.live()) >= capacity
+            capacity is not None and len(self.live()) + self._starting >= capacity
         )
 
     async def launch(self, kind: str, expires: int) -> Workload:
-        id_ = self.dice.uuid()
-        node = await Node.start(
-            self.key, self._models, Work(self.knobs, self.dice), self._folder / "nodes" / id_
-        )
+        id_ = str(uuid4())
+        work = Work(self.knobs, self.dice)
+        self._starting += 1
+        try:
+            node = await Node.start(self.key, self._models, work, self._folder / "nodes" / id_)
+        finally:
+            self._starting -= 1
         now = self.now()
         shown_from = now + self.knobs.list_lag_s
         workload = Workload(id_, f"wk_{id_[:8]}", kind, node.address, int(now), expires, shown_from)

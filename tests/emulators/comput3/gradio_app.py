@@ -7,7 +7,6 @@ an error carries no message.
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from comput3.gradio_files import API, GradioFiles
 from comput3.gradio_parts import GradioError, Part
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-API = "/gradio_api"
 CHECK_S = 0.05
 
 Function = Callable[[list[Any], Path], Awaitable[list[Any]]]
@@ -84,7 +83,7 @@ class GradioApp:
         self._blocks = blocks
         self._folder = folder
         self._heartbeat_s = heartbeat_s
-        self._files: dict[str, Path] = {}
+        self._files = GradioFiles(folder / "kept")
         self._events: dict[str, Event] = {}
         self._turn = asyncio.Lock()
         self._calls = 0
@@ -120,7 +119,7 @@ class GradioApp:
             return JSONResponse({"detail": "Invalid content type."}, 400)
         async with request.form() as form:
             given = [one for one in form.getlist("files") if isinstance(one, UploadFile)]
-            paths = [self._keep(Path(one.filename or "blob").name, await one.read()) for one in given]
+            paths = [self._files.keep(Path(one.filename or "blob").name, await one.read()) for one in given]
         return JSONResponse(paths)
 
     async def _call(self, request: Request) -> Response:
@@ -142,7 +141,7 @@ class GradioApp:
             folder.mkdir(parents=True)
             try:
                 outputs = await self._blocks.function(self._read(data), folder)
-                shown = [self._shown(one, root) for one in outputs]
+                shown = [self._files.shown(one, root) for one in outputs]
             except Exception:  # noqa: BLE001  Whatever it is, Gradio says no more than this.
                 event.messages.put_nowait(("error", None))
             else:
@@ -153,7 +152,7 @@ class GradioApp:
         parts = self._blocks.inputs
         if len(data) < len(parts):
             raise GradioError("not enough values")
-        return [part.read(one, self._files) for part, one in zip(parts, data, strict=False)]
+        return [part.read(one, self._files.known) for part, one in zip(parts, data, strict=False)]
 
     async def _stream(self, request: Request) -> Response:
         said = self._said(request, request.path_params["event_id"])
@@ -197,44 +196,11 @@ class GradioApp:
 
     async def _file(self, request: Request) -> Response:
         path = request.path_params["path"]
-        if path not in self._files:
+        file = self._files.known.get(path)
+        if file is None:
             return JSONResponse({"detail": f"File not allowed: {path}."}, 403)
         kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-        return FileResponse(
-            self._files[path], media_type=kind, filename=Path(path).name, content_disposition_type="inline"
-        )
-
-    def _keep(self, name: str, content: bytes) -> str:
-        """The path that the client knows the file by."""
-        clean = "".join(one for one in name if one.isalnum() or one in "._- ")
-        digest = hashlib.sha256(content).hexdigest()
-        local = self._folder / "kept" / digest / clean
-        local.parent.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(content)
-        shown = f"/tmp/gradio/{digest}/{clean}"
-        self._files[shown] = local
-        return shown
-
-    def _shown(self, output: Any, root: str) -> Any:
-        match output:
-            case Path():
-                return self._file_data(output, root, None)
-            case [*files] if files and all(isinstance(one, Path) for one in files):
-                return [self._file_data(one, root, one.stat().st_size) for one in files]
-            case _:
-                return output
-
-    def _file_data(self, file: Path, root: str, size: int | None) -> dict[str, Any]:
-        path = self._keep(file.name, file.read_bytes())
-        return {
-            "path": path,
-            "url": f"{root}{API}/file={path}",
-            "size": size,
-            "orig_name": file.name,
-            "mime_type": None,
-            "is_stream": False,
-            "meta": {"_type": "gradio.FileData"},
-        }
+        return FileResponse(file, media_type=kind, filename=file.name, content_disposition_type="inline")
 
 
 def _root(request: Request) -> str:

@@ -73,10 +73,6 @@ class Dice:
     def between(self, concern: str, low: float, high: float) -> float:
         return self._stream(concern).uniform(low, high)
 
-    def uuid(self) -> str:
-        bits = f"{self._stream('uuid').getrandbits(128):032x}"
-        return f"{bits[:8]}-{bits[8:12]}-{bits[12:16]}-{bits[16:20]}-{bits[20:]}"
-
     def _stream(self, concern: str) -> random.Random:
         return self._streams.setdefault(concern, random.Random(f"{self._seed}:{concern}"))
 

@@ -55,9 +55,11 @@ class Node:
         """Whatever runs on it is lost, and nobody is told."""
         self.hung = how == "hang"
         for page in self._pages:
-            await page.stop()
+            page.frozen = True
         if how == "close" and self._server is not None:
             await self._server.cut()
+        for page in self._pages:
+            await page.stop()
 
     async def aclose(self) -> None:
         await self.die("close")

@@ -93,7 +93,7 @@ async def _launch(cloud: Comput3Emulator, body: Any) -> Response:
     kind, expires = asked.get("type"), asked.get("expires")
     if refusal := _launch_refusal(cloud, kind, expires):
         return refusal
-    workload = await cloud.launch(kind, expires)
+    workload = await cloud.launch(str(kind), int(expires or 0))
     if cloud.dice.hits("create_unknown", "launch"):
         return bad_gateway()
     return JSONResponse({"node": workload.node, "workload": workload.id, "workload_key": workload.key})
