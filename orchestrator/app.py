@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import random
 import resource
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,15 +20,21 @@ import uvloop
 from fastapi import FastAPI
 
 from gpulease import __version__
-from orchestrator.api import events, fleet, health, internal, jobs, uploads
+from orchestrator.api import events, fleet, health, internal, jobs, money, providers, salad, uploads
 from orchestrator.api.problems import PROBLEMS, install
 from orchestrator.api.views import signed
-from orchestrator.apply import Applier, Deployment
+from orchestrator.apply import Applier
 from orchestrator.clock import Clock, SteadyClock
 from orchestrator.fleet.agents import Agents
-from orchestrator.fleet.inventory import Inventory
-from orchestrator.fleet.local import local_provider
-from orchestrator.fleet.market import Market
+from orchestrator.fleet.clouds.accounts import host_environments, missing_of, registry_of
+from orchestrator.fleet.clouds.inventory import Inventory
+from orchestrator.fleet.clouds.leases import Deployment, Leases
+from orchestrator.fleet.clouds.market import Market
+from orchestrator.fleet.clouds.orphans import Orphans
+from orchestrator.fleet.clouds.switches import Switches
+from orchestrator.fleet.clouds.upkeep import Upkeep
+from orchestrator.fleet.hosting import Hosting
+from orchestrator.fleet.owners import Owners
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.jobs.submit import Submitter
 from orchestrator.keys import create_key, read_secret
@@ -44,6 +51,7 @@ from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
 from orchestrator.webhooks import Webhooks
 from provider_clients.base import Provider
+from provider_clients.static import Static
 from scaling.states import WorkerState
 
 STOP_S_MAX = 20.0
@@ -76,16 +84,24 @@ class Orchestrator:
     async def start(self) -> None:
         parts = self.parts
         await parts.policy.load()
+        await Switches(parts.store, parts.market, parts.clock).load()
         await parts.market.refresh()
+        await self._enrol_static()
+        parts.hosting.start()
         loops = parts.loops
         loops.add("reconcile", parts.reconciler.step, parts.settings.reconcile_period_s)
         loops.add("market", parts.market.refresh, parts.settings.health_period_s)
         loops.add("inventory", parts.inventory.sweep, parts.settings.health_period_s)
+        loops.add("upkeep", parts.upkeep.look, parts.settings.health_period_s)
         loops.add("webhooks", self._deliver, 1.0)
         loops.add("retention", self.retention.sweep, 3600.0)
         loops.start()
         loops.nudge("inventory")
         loops.nudge("reconcile")
+
+    async def _enrol_static(self) -> None:
+        static = self.parts.applier.leases.providers.get("static")
+        await self.parts.owners.enrol_static(static.machines if isinstance(static, Static) else ())
 
     async def _deliver(self) -> None:
         await self.webhooks.deliver_due()
@@ -98,14 +114,15 @@ class Orchestrator:
         parts.dispatcher.close()
         parts.agents.feed.close()
         await parts.loops.stop()
+        await parts.hosting.stop()
         await self._stop_own_workers()
-        await parts.applier.aclose()
+        await parts.applier.leases.aclose()
         await self.webhooks.aclose()
-        for provider in parts.applier.providers.values():
+        for provider in parts.applier.leases.providers.values():
             await provider.aclose()
 
     async def _stop_own_workers(self) -> None:
-        own = [name for name, provider in self.parts.applier.providers.items() if provider.stops_with_us]
+        own = self.parts.agents.stop_with_us
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S_MAX):
                 while left := [one for one in await self._live() if one.provider in own]:
@@ -118,26 +135,38 @@ class Orchestrator:
         return [one for one in workers if one.state is not WorkerState.GONE]
 
 
-async def build(
-    settings: Settings, address: Address, store: Store, clock: Clock, providers: dict[str, Provider]
+async def build(  # noqa: PLR0913
+    settings: Settings,
+    address: Address,
+    store: Store,
+    clock: Clock,
+    clients: Mapping[str, Provider],
+    *,
+    dice: random.Random | None = None,
 ) -> Orchestrator:
-    """Makes the parts and ties them together. Nothing runs yet."""
+    """Makes the parts and ties them together. Nothing runs yet. `dice` are for delays and names, never for secrets."""
+    dice = dice or random.Random()  # noqa: S311
     secret = read_secret(settings.data / "deployment.key")
     storage = LocalStorage(settings.data / "storage", address.origin, secret, clock)
     dispatcher = Dispatcher(store, clock, lambda claimed: agents.feed.publish(claimed.job.id))
     agents = Agents(store, clock, settings, storage, dispatcher)
-    market = Market(providers, clock)
-    deployment = Deployment(await _deployment_id(store, clock), secret, address.origin)
-    applier = Applier(store, clock, providers, market, dispatcher, deployment)
+    agents.stop_with_us = frozenset(name for name, one in clients.items() if one.stops_with_us)
+    market = Market(dict(clients), clock)
+    agents.hosted = market.hosted
+    deployment = Deployment(await _deployment_id(store, clock), secret, address.origin, _exclusive(settings))
+    leases = Leases(store, clock, dict(clients), market, deployment)
+    applier = Applier(store, clock, leases, market, agents.hosts, dispatcher, dice)
     policy = PolicyBook(store, clock, settings)
-    reconciler = Reconciler(
-        Observer(store, clock, market, dispatcher), applier, agents, lambda: policy.current
-    )
+    observer = Observer(store, clock, market, dispatcher, dice, clock.now())
+    reconciler = Reconciler(observer, applier, agents, lambda: policy.current)
     submitter = Submitter(store, clock, settings, dispatcher)
     loops = Loops()
     submitter.origin = agents.origin = address.origin
     submitter.blocked = reconciler.blocked
-    submitter.on_submit = agents.on_change = applier.on_change = lambda: loops.nudge("reconcile")
+    agents.drain = applier.drain
+    submitter.on_submit = agents.on_change = applier.on_change = leases.on_change = lambda: loops.nudge(
+        "reconcile"
+    )
     parts = Parts(
         settings=settings,
         clock=clock,
@@ -148,13 +177,25 @@ async def build(
         agents=agents,
         market=market,
         applier=applier,
-        inventory=Inventory(applier, settings.health_period_s),
+        inventory=Inventory(applier, Orphans(leases), settings.health_period_s),
+        upkeep=Upkeep(applier),
+        owners=Owners(store, clock, secret, _enrolment_key(settings), "buffer" in clients),
+        hosting=Hosting(store, deployment, host_environments(settings, clients), settings.data / "hosts"),
+        missing=missing_of(settings),
         reconciler=reconciler,
         policy=policy,
         loops=loops,
     )
     retention = Retention(store, storage, agents.logs, clock, settings.retention_s)
     return Orchestrator(parts, _webhooks(parts), retention)
+
+
+def _exclusive(settings: Settings) -> frozenset[str]:
+    return frozenset({"comput3"} if settings.comput3_exclusive else ())
+
+
+def _enrolment_key(settings: Settings) -> str | None:
+    return settings.internal_api_key.get_secret_value() if settings.internal_api_key else None
 
 
 def _webhooks(parts: Parts) -> Webhooks:
@@ -193,7 +234,7 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
     )
     install(app)
     app.state.parts = orchestrator.parts
-    for surface in (jobs, events, uploads, fleet, internal, health):
+    for surface in (jobs, events, uploads, fleet, providers, money, internal, salad, health):
         app.include_router(surface.router)
     if isinstance(orchestrator.parts.storage, LocalStorage):
         app.include_router(files_router(orchestrator.parts.storage))
@@ -230,10 +271,12 @@ async def serve(settings: Settings) -> int:
         await _admit(settings, store, clock)
         sock = _bind(settings)
         address = Address(settings, sock.getsockname()[1])
-        providers: dict[str, Provider] = {}
-        if "local" in settings.providers:
-            providers["local"] = await local_provider(settings)
-        orchestrator = await build(settings, address, store, clock, providers)
+
+        def roster() -> Mapping[str, float]:
+            return orchestrator.parts.agents.roster()
+
+        registry = await registry_of(settings, roster)
+        orchestrator = await build(settings, address, store, clock, registry.clients)
         config = uvicorn.Config(
             create_app(orchestrator),
             log_config=None,

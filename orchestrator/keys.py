@@ -30,6 +30,16 @@ def worker_key(deployment_secret: bytes, worker_id: str) -> str:
     return "gpw_" + hmac.new(deployment_secret, worker_id.encode(), hashlib.sha256).hexdigest()
 
 
+def owner_key(deployment_secret: bytes, worker_id: str) -> str:
+    """The key of an owner's machine, which enrols it: derived for another purpose than a leased worker's."""
+    return "gpo_" + hmac.new(deployment_secret, b"owner:" + worker_id.encode(), hashlib.sha256).hexdigest()
+
+
+def host_key(deployment_secret: bytes, provider: str) -> str:
+    """The key of the process that hosts a provider's agents."""
+    return "gph_" + hmac.new(deployment_secret, b"host:" + provider.encode(), hashlib.sha256).hexdigest()
+
+
 async def create_key(store: Store, *, name: str, role: Role, now: float, secret: str | None = None) -> str:
     """Stores a new key and returns its secret, which cannot be had again."""
     secret = secret or f"gpl_{secrets.token_urlsafe(32)}"

@@ -3,44 +3,42 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestrator.clock import Clock
+from orchestrator.fleet.clouds.market import Market
 from orchestrator.fleet.costs import usd_between
-from orchestrator.fleet.market import Market
 from orchestrator.jobs.dispatch import Dispatcher, view_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Attempt, BootTime, Fleet, Job, QueuedGroup, ServiceTime, Worker
-from scaling.estimate import estimate
-from scaling.snapshot import Estimate, Estimates, JobGroup, Running, Snapshot, WorkerView
+from scaling.estimate import BOOT_PRIOR, SERVICE_PRIOR, estimate
+from scaling.snapshot import Estimates, JobGroup, Offer, Running, Snapshot, WorkerView
 
 DAY_S = 86_400.0
-SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0)
-BOOT_PRIOR = Estimate(mean_s=60.0, p90_s=180.0)
-LOCAL_BOOT_PRIOR = Estimate(mean_s=2.0, p90_s=5.0)
-"""A process on this machine boots in about two seconds."""
 
 
+@dataclass(slots=True)
 class Observer:
-    def __init__(self, store: Store, clock: Clock, market: Market, dispatcher: Dispatcher) -> None:
-        self._store = store
-        self._clock = clock
-        self._market = market
-        self._dispatcher = dispatcher
-        self.born = clock.now()
-        self._dice = random.Random()  # noqa: S311  Delays need no secrecy.
+    """`born` is when this process began to listen: what it did not hear before was not silent."""
+
+    store: Store
+    clock: Clock
+    market: Market
+    dispatcher: Dispatcher
+    dice: random.Random
+    born: float
 
     async def observe(self) -> tuple[Snapshot, Fleet]:
-        now = self._clock.now()
-        fleet = await self._store.read_fleet()
-        leases = await self._store.list_leases(since=now - DAY_S)
+        now = self.clock.now()
+        fleet = await self.store.read_fleet()
+        leases = await self.store.list_leases(since=now - DAY_S)
         snapshot = Snapshot(
             groups=tuple(_group(one, now) for one in fleet.groups),
             workers=self._workers(fleet, now),
-            offers=self._market.offers(),
-            estimates=estimates(fleet.service, fleet.boot),
+            offers=self.market.offers(),
+            estimates=estimates(fleet.service, fleet.boot, self.market.offers()),
             usd_today=sum(usd_between(lease, now - DAY_S, now) for lease in leases),
-            draws=tuple(self._dice.random() for _ in range(64)),
+            draws=tuple(self.dice.random() for _ in range(64)),
         )
         return snapshot, fleet
 
@@ -59,10 +57,10 @@ class Observer:
 
     def _worker(self, worker: Worker, running: tuple[Running, ...], now: float) -> WorkerView:
         """Silence counts from our own start at the earliest: what we did not listen to was not silent."""
-        parked = worker.id in self._dispatcher.parked()
+        parked = worker.id in self.dispatcher.parked()
         freed = max(worker.last_finish_at or 0.0, worker.ready_at or 0.0)
         return replace(
-            view_of(worker, worker.resident),
+            view_of(worker, worker.resident, now),
             running=running,
             state_age_s=max(0.0, now - worker.state_at),
             buy_in_s=max(0.0, worker.buy_at - now),
@@ -72,9 +70,9 @@ class Observer:
             silent_s=self._since(worker.heartbeat_at, now),
             claim_silent_s=0.0 if parked else self._since(worker.claim_at, now),
             lease_age_s=max(0.0, now - worker.lease_from) if worker.lease_from else 0.0,
-            lease_left_s=worker.lease_ends_at - now if worker.lease_ends_at else None,
             paused=worker.paused,
             probe_failures=worker.probe_failures,
+            hosted=worker.provider in self.market.hosted,
         )
 
     def _since(self, at: float | None, now: float) -> float | None:
@@ -95,17 +93,16 @@ def _running(attempt: Attempt, job: Job, now: float) -> Running:
     return Running(job.need.engine, job.need.model, max(0.0, now - attempt.started_at), max(0.0, ends - now))
 
 
-def estimates(service: Iterable[ServiceTime], boot: Iterable[BootTime]) -> Estimates:
-    """History, shrunk to the priors where there is little of it."""
-    boots = {(one.provider, one.gpu_class): estimate(one.seconds, _boot_prior(one.provider)) for one in boot}
-    boots.setdefault(("local", "cpu"), LOCAL_BOOT_PRIOR)
+def estimates(service: Iterable[ServiceTime], boot: Iterable[BootTime], offers: Iterable[Offer]) -> Estimates:
+    """History, shrunk to the priors where there is little of it: what an offer is known for, or else the general."""
+    priors = {(one.provider, one.gpu_class): one.boot_prior for one in offers if one.boot_prior is not None}
+    seen = {(one.provider, one.gpu_class): one.seconds for one in boot}
     return Estimates(
         service={
             (one.engine, one.model, one.gpu_class): estimate(one.seconds, SERVICE_PRIOR) for one in service
         },
-        boot=boots,
+        boot={
+            kind: estimate(seen.get(kind, ()), priors.get(kind, BOOT_PRIOR))
+            for kind in sorted(seen.keys() | priors.keys())
+        },
     )
-
-
-def _boot_prior(provider: str) -> Estimate:
-    return LOCAL_BOOT_PRIOR if provider == "local" else BOOT_PRIOR

@@ -1,12 +1,16 @@
 """The parts of a running orchestrator, wired once by `app` and handed to the API."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.apply import Applier
 from orchestrator.clock import Clock
 from orchestrator.fleet.agents import Agents
-from orchestrator.fleet.inventory import Inventory
-from orchestrator.fleet.market import Market
+from orchestrator.fleet.clouds.inventory import Inventory
+from orchestrator.fleet.clouds.market import Market
+from orchestrator.fleet.clouds.upkeep import Upkeep
+from orchestrator.fleet.hosting import Hosting
+from orchestrator.fleet.owners import Owners
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.jobs.submit import Submitter
 from orchestrator.loops import Loops
@@ -29,6 +33,11 @@ class Parts:
     market: Market
     applier: Applier
     inventory: Inventory
+    upkeep: Upkeep
+    owners: Owners
+    hosting: Hosting
+    missing: Mapping[str, tuple[str, ...]]
+    """What each provider lacks that is not configured."""
     reconciler: Reconciler
     policy: PolicyBook
     loops: Loops

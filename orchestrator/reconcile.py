@@ -9,7 +9,7 @@ from gpulease.contract.engines import CATALOGUE
 from orchestrator.apply import Applier
 from orchestrator.fleet.agents import Agents
 from orchestrator.observe import Observer
-from orchestrator.store.rows import Attempt, Fleet, Job
+from orchestrator.store.rows import Attempt, Fleet, Job, Worker
 from scaling.check import check
 from scaling.decide import decide
 from scaling.place import runnable
@@ -59,16 +59,20 @@ class Reconciler:
 
     async def _lose_stale(self, fleet: Fleet) -> None:
         """Attempts that stalled, or that their worker does not know of, go to other machines."""
+        workers = {one.id: one for one in fleet.workers}
         for attempt, job in fleet.attempts:
-            if reason := self._lost(attempt, job):
+            if reason := self._lost(attempt, job, workers[attempt.worker_id]):
                 lost = await self._store.lose_attempt(attempt.id, reason=reason, now=self._clock.now())
                 if lost is not None:
                     log.warning("attempt_lost", job=job.id, attempt=attempt.id, reason=reason)
                     self._agents.feed.publish(job.id)
                     self._applier.dispatcher.look_again()
 
-    def _lost(self, attempt: Attempt, job: Job) -> str | None:
+    def _lost(self, attempt: Attempt, job: Job, worker: Worker) -> str | None:
         now = self._clock.now()
+        silent_s = now - max(worker.heartbeat_at or 0.0, self._observer.born)
+        if worker.owned and silent_s > self._policy().silent_s_max:
+            return f"its owner's machine is offline: no heartbeat for {silent_s:.0f} s"
         held = self._agents.held.get(attempt.worker_id)
         if (
             held is not None

@@ -51,7 +51,10 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     admin_key: SecretStr | None = Field(default=None, description="An explicit first admin key.")
     storage: Literal["local"] = "local"
-    providers: Names = ("local",)
+    providers: Names = Field(
+        default=("local", "buffer", "static", "comput3", "salad"),
+        description="Who may be leased from. One that lacks a key is listed as not configured.",
+    )
     allow_private_hosts: Names = Field(
         default=(), description="Hosts exempt from the address guard, as written."
     )
@@ -61,6 +64,57 @@ class Settings(BaseSettings):
 
     local_usd_per_hour: float = Field(default=0.0, ge=0)
     local_workers_max: int = Field(default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, le=1000)
+
+    internal_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="INTERNAL_API_KEY",
+        description="Enrols new owners' machines (`buffer`); a machine with a key of its own does not take it.",
+    )
+    static_machines: Path | None = Field(
+        default=None, description="Machines that run a render node (`static`), a JSON file."
+    )
+
+    c3_api_key: SecretStr | None = Field(default=None, validation_alias="C3_API_KEY")
+    comput3_base_url: str = Field(
+        default="https://api.comput3.ai/api/v0", validation_alias="COMPUT3_BASE_URL"
+    )
+    comput3_kinds: Names = ("media:fast",)
+    comput3_usd_per_hour: float = Field(default=1.0, ge=0)
+    comput3_lease_s: int = Field(
+        default=7200,
+        ge=600,
+        validation_alias=AliasChoices("GPULEASE_COMPUT3_LEASE_S", "DEFAULT_GPU_LAUNCH"),
+    )
+    comput3_replace_s: int = Field(
+        default=3600,
+        ge=0,
+        validation_alias=AliasChoices("GPULEASE_COMPUT3_REPLACE_S", "DEFAULT_GPU_REPLACE"),
+        description="An idle lease older than this is let go.",
+    )
+    comput3_node_scheme: Literal["https", "http"] = "https"
+    comput3_node_delay_s: float = Field(
+        default=15.0, ge=0, description="A new node's name is not looked up earlier: a miss would be cached."
+    )
+    comput3_exclusive: bool = Field(
+        default=False, description="Whether nobody else uses the account, so that strangers are leaks."
+    )
+
+    salad_api_key: SecretStr | None = Field(default=None, validation_alias="SALAD_API_KEY")
+    salad_organization: str | None = Field(default=None, validation_alias="SALAD_ORG_NAME")
+    salad_project: str | None = Field(default=None, validation_alias="SALAD_PROJECT_NAME")
+    salad_base_url: str = Field(default="https://api.salad.com/api/public", validation_alias="SALAD_BASE_URL")
+    salad_image: str | None = Field(default=None, description="The worker image to run there.")
+    salad_engines: Names = Field(
+        default=("musetalk",), description="What that image runs: engine or engine/model, by comma."
+    )
+    salad_mode: Literal["agent", "queue"] = "agent"
+    salad_priority: Literal["high", "medium", "low", "batch"] = "batch"
+    salad_gpu_classes: Names = Field(default=(), description="Names or ids; empty: all at that priority.")
+    salad_image_gb: float = Field(default=8.0, gt=0)
+    salad_cpu: int = Field(default=4, ge=1, le=16)
+    salad_memory_mb: int = Field(default=16_384, ge=1024, le=61_440)
+    salad_storage_gb: int = Field(default=50, ge=1, le=250)
+    salad_countries: Names = ()
 
     policy_name: str = "whatif"
     policy_idle_s: float = Field(

@@ -114,6 +114,10 @@ class Static:
             for one in machines
         }
 
+    @property
+    def machines(self) -> tuple[StaticMachine, ...]:
+        return tuple(self._machines.values())
+
     async def offers(self) -> tuple[Offer, ...]:
         return ()
 

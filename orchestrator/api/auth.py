@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gpulease.contract.problems import ProblemError
-from orchestrator.keys import ROLES, Role, hash_key, matches
+from orchestrator.keys import ROLES, Role, hash_key
 from orchestrator.parts import Parts
 from orchestrator.store.rows import Worker
 
@@ -78,9 +78,11 @@ async def _worker_of(worker_id: str, request: Request) -> Worker:
         ProblemError: 401, the same for an unknown worker and for a wrong key.
     """
     secret = request.headers.get("x-internal-api-key") or secret_of(request) or ""
-    worker = await _parts(request).store.get_worker(worker_id)
-    if worker is None or not matches(secret, worker.key_hash):
-        raise unauthorized("Send this worker's own key as X-Internal-API-Key.")
+    worker = await _parts(request).owners.admit(worker_id, secret)
+    if worker is None:
+        raise unauthorized(
+            "Send this worker's own key, or for a new one the enrolment key, as X-Internal-API-Key."
+        )
     return worker
 
 

@@ -1,6 +1,6 @@
-"""/v1/workers, /v1/engines, /v1/policy, /v1/plan, /v1/costs: what runs, why, and for how much."""
+"""/v1/workers, /v1/engines, /v1/policy, /v1/plan: what runs, and why."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -11,8 +11,6 @@ from gpulease.contract.engines import CATALOGUE, EngineSpec
 from gpulease.contract.problems import ProblemError
 from orchestrator.api.auth import Admin, Operator, Shared, Viewer
 from orchestrator.api.views import moment, worker_view
-from orchestrator.fleet.costs import lease_usd, usd_between
-from orchestrator.observe import DAY_S
 from orchestrator.parts import Parts
 from orchestrator.policy import PolicyBody
 from orchestrator.store.rows import WorkerMove
@@ -43,9 +41,7 @@ async def workers(
 @router.post("/workers/{worker_id}/drain")
 async def drain(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
     """It takes no more jobs, finishes what it runs, and is let go."""
-    move = WorkerMove(W.DRAINING, (W.READY,), caller.who, "drained by an operator")
-    if await parts.store.move_worker(worker_id, move, now=parts.clock.now()):
-        parts.dispatcher.release(worker_id)
+    await parts.applier.drain(worker_id, "drained by an operator", caller.who)
     return await _acted(parts, worker_id)
 
 
@@ -120,34 +116,6 @@ async def plan(parts: Shared, _: Viewer) -> dict[str, Any]:
                 "model": one.need.model if one.need else None,
             }
             for one in last.plan.blocked
-        ],
-    }
-
-
-@router.get("/costs")
-async def costs(
-    parts: Shared, _: Viewer, hours: Annotated[float, Query(gt=0, le=24 * 366)] = 24.0
-) -> dict[str, Any]:
-    """What leases cost in the last hours, by provider and by lease. A running lease costs until now."""
-    now = parts.clock.now()
-    leases = await parts.store.list_leases(since=now - hours * 3600)
-    totals: dict[str, float] = defaultdict(float)
-    for lease in leases:
-        totals[lease.provider] += usd_between(lease, now - hours * 3600, now)
-    day = await parts.store.list_leases(since=now - DAY_S)
-    return {
-        "since": moment(now - hours * 3600).isoformat(),
-        "usd_total": sum(totals.values()),
-        "usd_today": sum(usd_between(lease, now - DAY_S, now) for lease in day),
-        "by_provider": [{"provider": name, "usd": usd} for name, usd in sorted(totals.items())],
-        "leases": [
-            {
-                **asdict(lease),
-                "started_at": moment(lease.started_at).isoformat(),
-                "ended_at": moment(lease.ended_at).isoformat() if lease.ended_at else None,
-                "usd": lease_usd(lease, now),
-            }
-            for lease in leases
         ],
     }
 

@@ -53,7 +53,7 @@ async def health(parts: Shared) -> dict[str, Any]:
         "loops": parts.loops.report(),
         "providers": {
             name: parts.inventory.faults.get(name) or parts.market.faults.get(name) or "ok"
-            for name in parts.applier.providers
+            for name in parts.applier.leases.providers
         },
         "strangers": parts.inventory.strangers,
     }

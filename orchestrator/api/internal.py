@@ -1,51 +1,64 @@
-"""/internal/workers: the agent protocol over HTTP."""
+"""The agent protocol over HTTP, for workers and for the processes that host them."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from gpulease.contract import agent as wire
-from orchestrator.api.auth import KnownWorker, Shared
+from gpulease.contract.hosts import Duties
+from orchestrator.api.auth import KnownWorker, Shared, unauthorized
 from orchestrator.store.rows import Held
 
-router = APIRouter(prefix="/internal/workers/{worker_id}", tags=["agents"])
+router = APIRouter(prefix="/internal", tags=["agents"])
+WORKER = "/workers/{worker_id}"
+BUFFER_WORKER = "/buffer/workers/{worker_id}"
+"""Where workers of the first generation send their heartbeats."""
 
 
-@router.post("/register", response_model=wire.RegisterReply)
+@router.get("/hosts/{provider}/duties")
+async def duties(parts: Shared, request: Request, provider: str) -> Duties:
+    """The workers that the host of this provider is to be an agent for."""
+    if not parts.hosting.admits(provider, request.headers.get("x-internal-api-key", "")):
+        raise unauthorized("Send the key of this provider's host as X-Internal-API-Key.")
+    return await parts.hosting.duties(provider)
+
+
+@router.post(WORKER + "/register", response_model=wire.RegisterReply)
 async def register(parts: Shared, said: wire.RegisterRequest, worker: KnownWorker) -> wire.RegisterReply:
     return await parts.agents.register(worker, said)
 
 
-@router.post("/heartbeat", response_model=wire.HeartbeatReply)
+@router.post(BUFFER_WORKER + "/heartbeat", response_model=wire.HeartbeatReply)
+@router.post(WORKER + "/heartbeat", response_model=wire.HeartbeatReply)
 async def heartbeat(parts: Shared, said: wire.HeartbeatRequest, worker: KnownWorker) -> wire.HeartbeatReply:
     return await parts.agents.heartbeat(worker, said)
 
 
-@router.post("/claim", response_model=wire.ClaimReply)
+@router.post(WORKER + "/claim", response_model=wire.ClaimReply)
 async def claim(parts: Shared, said: wire.ClaimRequest, worker: KnownWorker) -> Response:
     """Written out here: this reply is what a waiting job waits for."""
     reply = await parts.agents.claim(worker, said)
     return Response(reply.model_dump_json(), media_type="application/json")
 
 
-@router.post("/attempts/{attempt}/progress", response_model=wire.Ack)
+@router.post(WORKER + "/attempts/{attempt}/progress", response_model=wire.Ack)
 async def progress(parts: Shared, attempt: int, said: wire.ProgressReport, worker: KnownWorker) -> wire.Ack:
     await parts.agents.progress(Held(attempt, worker.id, said.incarnation), said)
     return wire.Ack()
 
 
-@router.post("/attempts/{attempt}/logs", response_model=wire.Ack)
+@router.post(WORKER + "/attempts/{attempt}/logs", response_model=wire.Ack)
 async def logs(parts: Shared, attempt: int, said: wire.LogChunk, worker: KnownWorker) -> wire.Ack:
     await parts.agents.log(Held(attempt, worker.id, said.incarnation), said)
     return wire.Ack()
 
 
-@router.post("/attempts/{attempt}/upload", response_model=wire.UploadGrant)
+@router.post(WORKER + "/attempts/{attempt}/upload", response_model=wire.UploadGrant)
 async def upload(
     parts: Shared, attempt: int, said: wire.UploadRequest, worker: KnownWorker
 ) -> wire.UploadGrant:
     return await parts.agents.grant(Held(attempt, worker.id, said.incarnation), said)
 
 
-@router.post("/attempts/{attempt}/finish", response_model=wire.Ack)
+@router.post(WORKER + "/attempts/{attempt}/finish", response_model=wire.Ack)
 async def finish(parts: Shared, attempt: int, said: wire.FinishReport, worker: KnownWorker) -> wire.Ack:
     await parts.agents.finish(Held(attempt, worker.id, said.incarnation), said)
     return wire.Ack()

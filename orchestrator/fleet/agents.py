@@ -1,12 +1,14 @@
 """What agents say, and what they are told: the verbs behind the agent protocol."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gpulease.contract import agent as wire
+from gpulease.contract.jobs import Fault
 from gpulease.contract.problems import ProblemError
 from orchestrator.clock import Clock
+from orchestrator.fleet.hosts import Hosts
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.jobs.feed import Feed
 from orchestrator.jobs.inputs import Inputs
@@ -19,6 +21,10 @@ from scaling.snapshot import Capability
 from scaling.states import AttemptState, WorkerState
 
 SERVING = (WorkerState.READY, WorkerState.DRAINING)
+FIRST_GENERATION = "first-generation"
+"""The incarnation of a worker that only heartbeats, and so never says one."""
+OWN_DOING = frozenset({"worker_stopped", "worker_orphaned"})
+"""Faults that say nothing against the machine."""
 UPLOAD_GRACE_S = 3600.0
 
 
@@ -44,9 +50,15 @@ class Agents:
         self._flusher: asyncio.Task[None] | None = None
         self.feed = Feed()
         self.logs = Logs(settings.data / "logs")
+        self.hosts = Hosts(store, clock)
         self.held: dict[str, HeldList] = {}
+        self.hosted: frozenset[str] = frozenset()
+        self.stop_with_us: frozenset[str] = frozenset()
+        """Providers whose machines make no sense without this process; other agents outlive a restart of ours."""
+        self._heard: dict[str, float] = {}
         self.origin: Callable[[], str] = lambda: ""
         self.on_change: Callable[[], None] = lambda: None
+        self.drain: Callable[[str, str], Awaitable[object]] = _nobody_drains
 
     async def register(self, worker: Worker, said: wire.RegisterRequest) -> wire.RegisterReply:
         registration = Registration(
@@ -57,9 +69,13 @@ class Agents:
             gpu_class=said.gpu_class,
             vram_gb=said.vram_gb,
             capacity=said.capacity,
+            usd_per_hour=said.usd_per_hour,
         )
+        cut_off = await self._cut_off(worker, said.incarnation)
         if not await self._store.register_worker(worker.id, registration, now=self._clock.now()):
             raise stale("This worker is not to serve: it was let go.")
+        if cut_off:
+            await self.drain(worker.id, "its machine may still work for a job whose agent is gone")
         self.on_change()
         return wire.RegisterReply(
             heartbeat_s=self._settings.heartbeat_s,
@@ -70,11 +86,17 @@ class Agents:
 
     async def heartbeat(self, worker: Worker, said: wire.HeartbeatRequest) -> wire.HeartbeatReply:
         now = self._clock.now()
+        if said.incarnation is None and worker.owned and worker.state is WorkerState.STARTING:
+            await self._store.register_worker(worker.id, _first_generation(said), now=now)
+        if worker.owned:
+            self._heard[worker.id] = now
         beat = Beat(worker.id, said.incarnation, now, said.resident, said.error, said.attempts)
         if not await self._record(beat):
             raise stale(
                 "Another incarnation of this worker has registered, or it was let go. Register again."
             )
+        if said.status == "leaving":
+            await self.drain(worker.id, "it said that it is leaving")
         cancel: tuple[int, ...] = ()
         if said.attempts is not None:
             self.held[worker.id] = HeldList(now, frozenset(said.attempts))
@@ -83,7 +105,7 @@ class Agents:
             cancel=cancel,
             drain=worker.state is WorkerState.DRAINING,
             pause=worker.paused,
-            stop=worker.state not in SERVING or self._dispatcher.closed,
+            stop=worker.state not in SERVING or self._ends_with_us(worker),
             prefetch=await self._hint(worker) if said.attempts else None,
         )
 
@@ -95,8 +117,10 @@ class Agents:
             return wire.ClaimReply(assignment=await self._inputs.assignment(claimed, self._clock.now()))
         now_is = await self._store.get_worker(worker.id)
         state = now_is.state if now_is else WorkerState.GONE
+        if self._dispatcher.closed and not self._ends_with_us(worker):
+            raise ProblemError(503, "The orchestrator is stopping", "Claim again in a moment.")
         return wire.ClaimReply(
-            drain=state is WorkerState.DRAINING, stop=state not in SERVING or self._dispatcher.closed
+            drain=state is WorkerState.DRAINING, stop=state not in SERVING or self._ends_with_us(worker)
         )
 
     async def progress(self, held: Held, said: wire.ProgressReport) -> None:
@@ -112,6 +136,8 @@ class Agents:
             held, result=said.result, fault=said.fault, now=self._clock.now()
         )
         claimed = await self._settle(held, verdict)
+        if said.fault is not None and verdict is Verdict.APPLIED:
+            await self._blame(held.worker_id, said.fault)
         if claimed.job.attempt_id is None and claimed.job.finished_at is None:
             self._dispatcher.look_again()
         self.on_change()
@@ -129,6 +155,26 @@ class Agents:
         claimed = await self._running(held)
         await self.logs.write(claimed.job.id, claimed.attempt.number, said.offset, said.text)
         self.feed.publish(claimed.job.id)
+
+    def roster(self) -> dict[str, float]:
+        """How long ago each owner's machine was heard, in seconds."""
+        now = self._clock.now()
+        return {worker_id: now - at for worker_id, at in self._heard.items()}
+
+    def _ends_with_us(self, worker: Worker) -> bool:
+        return self._dispatcher.closed and worker.provider in self.stop_with_us
+
+    async def _cut_off(self, worker: Worker, incarnation: str) -> bool:
+        """Whether an agent that is gone left work running on a leased machine that only it could have ended."""
+        if worker.provider not in self.hosted or worker.owned or worker.incarnation in (None, incarnation):
+            return False
+        attempts = await self._store.list_worker_attempts(worker.id)
+        return any(one.state is AttemptState.RUNNING for one in attempts)
+
+    async def _blame(self, worker_id: str, fault: Fault) -> None:
+        worker = await self._store.get_worker(worker_id)
+        if worker is not None and fault.kind == "host" and fault.code not in OWN_DOING:
+            await self.hosts.blame(worker, f"{fault.code}: {fault.message}"[:200])
 
     async def _check_files(self, held: Held, said: wire.FinishReport) -> None:
         """A result may name only what this attempt has stored, and whole."""
@@ -188,6 +234,15 @@ class Agents:
             for beat, future in batch:
                 if not future.done():
                     future.set_result(known.get(beat.worker_id, False))
+
+
+def _first_generation(said: wire.HeartbeatRequest) -> Registration:
+    """A worker that only heartbeats is seen, and gets no jobs: it says of nothing that it runs it."""
+    return Registration(FIRST_GENERATION, (), said.gpu_class or "cpu", 0.0, said.capacity or 1)
+
+
+async def _nobody_drains(_worker_id: str, _reason: str) -> None:
+    return None
 
 
 def prefix_of(claimed: Claimed) -> str:

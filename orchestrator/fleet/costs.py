@@ -6,7 +6,11 @@ from orchestrator.store.rows import Attempt, Lease, Worker
 
 
 def lease_usd(lease: Lease, now: float) -> float:
-    """Seconds paid, rounded up to the provider's granularity and minimum, times its price."""
+    """Seconds paid times the price: those that the provider's records say, or else the time until now, rounded up to
+    its granularity and minimum.
+    """
+    if lease.billed_s is not None:
+        return lease.billed_s * lease.usd_per_hour / 3600
     used_s = max(0.0, (lease.ended_at if lease.ended_at is not None else now) - lease.started_at)
     paid_s = math.ceil(max(used_s, lease.min_billed_s) / lease.granularity_s - 1e-9) * lease.granularity_s
     return paid_s * lease.usd_per_hour / 3600

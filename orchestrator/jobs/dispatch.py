@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gpulease.contract.agent import ClaimRequest
 from orchestrator.clock import Clock
+from orchestrator.store import rules
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Worker
 from scaling.place import best_worker
@@ -37,7 +38,7 @@ class Dispatcher:
         """Waits up to `asked.wait_s` seconds for a job that this worker can run."""
         deadline = self._clock.now() + asked.wait_s
         while not self.closed:
-            spot = Parked(view_of(worker, asked.resident), self._clock.now())
+            spot = Parked(view_of(worker, asked.resident, self._clock.now()), self._clock.now())
             self._parked[worker.id] = spot
             try:
                 claimed = await self._store.claim_job(
@@ -78,20 +79,15 @@ class Dispatcher:
         self.look_again()
 
 
-def view_of(worker: Worker, resident: tuple[str, ...]) -> WorkerView:
+def view_of(worker: Worker, resident: tuple[str, ...], now: float) -> WorkerView:
     """What choosing among parked workers needs. The latest to have worked comes first, so idle is what is left."""
     last = worker.last_finish_at or worker.ready_at or 0.0
-    return WorkerView(
-        id=worker.id,
-        provider=worker.provider,
-        state=worker.state,
-        gpu_class=worker.gpu_class,
-        vram_gb=worker.vram_gb,
-        usd_per_hour=worker.usd_per_hour,
+    return replace(
+        rules.host(worker, now),
         capacity=worker.capacity,
-        capabilities=worker.capabilities,
         resident=resident,
         idle_s=-last,
+        owned=worker.owned,
     )
 
 

@@ -117,21 +117,22 @@ class Submitter:
             )
         checked = parse(spec.input_model, request.input, "input.")
         await self._check_urls(spec, checked, request.notify_url)
-        need = _need(spec, checked, request, asked.owner)
+        cap = self._settings.max_render_time
+        max_time_s = min(request.max_time, cap) if cap else float(request.max_time)
+        need = _need(spec, checked, request, asked.owner, max_time_s)
         if request.strict and (reason := self.blocked(need)):
             raise ProblemError(503, "Nothing can run this job now", reason, type="/problems/blocked")
         return self._new_job(request, checked, need, asked.key)
 
     def _new_job(self, request: JobRequest, checked: Wire, need: Need, key: str | None) -> NewJob:
         now = self._clock.now()
-        cap = self._settings.max_render_time
         return NewJob(
             id=str(uuid4()),
             need=need,
             input=checked.model_dump(mode="json", exclude_unset=True),
             created_at=now,
             complete_by=now + request.complete_in,
-            max_time_s=min(request.max_time, cap) if cap else request.max_time,
+            max_time_s=need.max_time_s,
             retries=request.retries,
             start_by=None if request.start_within is None else now + request.start_within,
             notify_url=request.notify_url,
@@ -179,7 +180,7 @@ def not_found(job_id: str) -> ProblemError:
     )
 
 
-def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str) -> Need:
+def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str, max_time_s: float) -> Need:
     wanted = request.requirements
     return Need(
         engine=spec.name,
@@ -193,6 +194,7 @@ def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str) -> N
         providers=wanted.providers,
         usd_per_hour_max=wanted.usd_max,
         owner=owner,
+        max_time_s=max_time_s,
     )
 
 

@@ -99,7 +99,7 @@ class Store(Protocol):
     async def move_worker(self, worker_id: str, move: rows.WorkerMove, *, now: float) -> bool:
         """Moves it if it is in one of `move.expected` (each of which the table must allow). Entering `creating`
         starts its lease unless boot is not billed, `ready` starts it otherwise; `gone` ends the lease,
-        and voids it where nothing was created (from `creating`, without an instance).
+        and voids it where nothing was created (no instance was ever seen, and it never was ready).
         Entering `stopping` also ends its running attempts as `lost`, as `lose_attempts` does.
         """
         ...

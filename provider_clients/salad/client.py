@@ -17,6 +17,7 @@ from provider_clients.salad.downloads import Downloads
 from provider_clients.salad.group import environment, group_body
 from provider_clients.salad.looks import groups_of, looked_at, quotas_of
 from provider_clients.salad.removal import Removal
+from provider_clients.salad.rotation import Secrets
 from scaling.snapshot import Offer
 
 GROUPS_MAX = 100
@@ -51,6 +52,7 @@ class Salad:
         self._removal = Removal(http, account, self.hosted, clock)
         self._downloads = Downloads(config.image_gb, clock)
         self._groups = 0
+        self.webhook_secrets = Secrets(self.webhook_secret)
 
     async def aclose(self) -> None:
         await self._http.aclose()

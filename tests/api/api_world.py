@@ -33,7 +33,7 @@ class World:
         """A worker that the orchestrator has leased, with an agent that does what the test says."""
         parts = self.orchestrator.parts
         worker_id = f"w-{uuid4().hex[:12]}"
-        key = worker_key(parts.applier.deployment.secret, worker_id)
+        key = worker_key(parts.applier.leases.deployment.secret, worker_id)
         now = parts.clock.now()
         await parts.store.intend_worker(
             NewWorker(worker_id, "test", "cpu", 0.36, now, now, hash_key(key), "a test")

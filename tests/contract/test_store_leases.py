@@ -212,3 +212,18 @@ async def test_a_worker_tells_what_it_ran(store):
     assert [attempt.job_id for attempt in await store.list_worker_attempts("w2")] == [one.id]
     assert await store.list_worker_attempts("nope") == []
     assert (await job_of(store, three.id)).attempts == 0
+
+
+async def test_a_creation_that_made_nothing_leaves_no_lease_when_it_is_given_up(store):
+    await creating(store)
+    await store.move_worker("w1", move(W.STOPPING, W.CREATING), now=70.0)
+    await store.move_worker("w1", move(W.GONE, W.STOPPING), now=90.0)
+    assert await store.list_leases(since=0.0) == []
+
+
+async def test_a_worker_that_served_is_paid_for_whether_or_not_its_instance_was_named(store):
+    await creating(store)
+    await store.register_worker("w1", rows.Registration("incarnation", (), "cpu", 0.0, 1), now=20.0)
+    await store.move_worker("w1", move(W.STOPPING, W.READY), now=70.0)
+    await store.move_worker("w1", move(W.GONE, W.STOPPING), now=90.0)
+    assert (await only_lease(store)).ended_at == 90.0

@@ -41,7 +41,7 @@ class LeaseVerbs(Model):
         )
 
     def end_lease(self, worker: Worker, now: float, *, never_made: bool) -> None:
-        """A create that the provider refused was never billed, and leaves no lease. One that has ended stays."""
+        """What was never made was never billed, and leaves no lease. One that has ended stays."""
         lease = self.world.leases.get(worker.id)
         if lease is None or lease.ended_at is not None:
             return

@@ -144,7 +144,7 @@ class WorkerVerbs(LeaseVerbs):
             case WorkerState.STOPPING:
                 self.lose_all(worker.id, (), move.reason, now)
             case WorkerState.GONE:
-                never_made = worker.state is WorkerState.CREATING and after.instance_id is None
+                never_made = after.instance_id is None and worker.ready_at is None
                 self.end_lease(worker, now, never_made=never_made)
             case WorkerState.INTENDED | WorkerState.STARTING | WorkerState.DRAINING:
                 pass

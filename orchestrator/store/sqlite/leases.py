@@ -37,7 +37,7 @@ def start(database: Database, worker_id: str, at: float) -> None:
 
 
 def end(database: Database, worker_id: str, now: float, *, never_made: bool) -> None:
-    """A create that the provider refused was never billed, and leaves no lease. One that has ended stays."""
+    """What was never made was never billed, and leaves no lease. One that has ended stays."""
     if never_made:
         database.execute(_VOID, (worker_id,))
     else:

@@ -188,7 +188,7 @@ def _move(database: Database, worker: Worker, wanted: WorkerMove, now: float) ->
     if to is WorkerState.STOPPING:
         attempts.lose_all(database, worker.id, (), wanted.reason, now)
     if to is WorkerState.GONE:
-        never_made = worker.state is WorkerState.CREATING and worker.instance_id is None
+        never_made = worker.instance_id is None and worker.ready_at is None
         leases.end(database, worker.id, now, never_made=never_made)
 
 

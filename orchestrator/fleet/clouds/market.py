@@ -1,6 +1,7 @@
 """What is for sale: offers as the providers last gave them, less what cools down after a refusal."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
@@ -15,7 +16,7 @@ log = structlog.get_logger()
 
 
 class Market:
-    """A provider that fails to answer keeps its last offers; one with bad credentials has none."""
+    """A provider that fails to answer keeps its last offers; one with bad credentials, or disabled, has none."""
 
     def __init__(self, providers: dict[str, Provider], clock: Clock) -> None:
         self._providers = providers
@@ -23,6 +24,9 @@ class Market:
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._cooled_until: dict[tuple[str, str], float] = {}
         self.faults: dict[str, str] = {}
+        self.disabled: frozenset[str] = frozenset()
+        self.hosted = frozenset(name for name, one in providers.items() if one.hosted)
+        """Those whose machines cannot run our agent."""
 
     async def refresh(self) -> None:
         await asyncio.gather(*(self._ask(provider) for provider in self._providers.values()))
@@ -42,11 +46,16 @@ class Market:
         self._cooled_until[provider, gpu_class] = self._clock.now() + seconds
 
     def offers(self) -> tuple[Offer, ...]:
-        now = self._clock.now()
-        return tuple(
-            replace(
-                offer, cooled_s=max(0.0, self._cooled_until.get((offer.provider, offer.gpu_class), 0.0) - now)
-            )
-            for name in sorted(self._offers)
-            for offer in self._offers[name]
-        )
+        return tuple(self._as_now(offer) for offer in self._all() if offer.provider not in self.disabled)
+
+    def usd_per_hour(self, provider: str, gpu_class: str) -> float:
+        """The last price asked; 0 where none was."""
+        prices = {(one.provider, one.gpu_class): one.usd_per_hour for one in self._all()}
+        return prices.get((provider, gpu_class), 0.0)
+
+    def _all(self) -> Iterable[Offer]:
+        return (offer for name in sorted(self._offers) for offer in self._offers[name])
+
+    def _as_now(self, offer: Offer) -> Offer:
+        until = self._cooled_until.get((offer.provider, offer.gpu_class), 0.0)
+        return replace(offer, cooled_s=max(0.0, until - self._clock.now()))
