@@ -52,8 +52,10 @@ def intervals(events: Iterable[Event]) -> list[Interval]:
 
 
 def settled(events: tuple[Event, ...]) -> bool:
-    """Whether the log tells the end of all that ran."""
-    return bool(events) and all(one.ended_at is not None for one in intervals(events))
+    """Whether waiting for more of the log is of no use: it tells the end of all that ran, or is cut off."""
+    return len(events) >= EVENTS_MAX or (
+        bool(events) and all(one.ended_at is not None for one in intervals(events))
+    )
 
 
 def receipt(events: tuple[Event, ...], group: Group) -> Receipt | None:

@@ -11,7 +11,7 @@ from provider_clients.http import ProviderHttp
 from provider_clients.salad import replies
 from provider_clients.salad.account import SaladAccount
 
-LOOKS_S = (0.5, 2.0)
+LOOKS_S = (0.3, 1.2)
 """After a doubtful reply: the waits before each look for what may have been made."""
 QUOTA = re.compile(r"\bquotas?\b|\bno capacity\b|\breplica limit\b", re.IGNORECASE)
 CONFLICT = 409

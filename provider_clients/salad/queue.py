@@ -23,7 +23,7 @@ METADATA_ID = "id"
 """The key under which our own id of a job stands in its metadata."""
 PAGE_SIZE = 100
 PAGES_MAX = 50
-LOOKS_S = (0.0, 2.0)
+LOOKS_S = (0.0, 1.5)
 """After a doubtful post: the waits before each look for the job."""
 
 
