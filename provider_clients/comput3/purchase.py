@@ -27,9 +27,11 @@ from provider_clients.http import ProviderHttp
 SKEW_S_MAX = 60.0
 """Between their clock and ours, and between the end that was asked for and the one that was given."""
 SOLD_OUT = re.compile(
-    r"capacity|no (nodes?|gpus?|resources?)\b|not enough|(un|not )available|sold out|\bcredits?\b|balance|insufficient",
+    r"capacity|\bno (available |free )?(nodes?|gpus?|machines?|resources?)\b|not enough|not available|sold out"
+    r"|\bcredits?\b|\bbalance\b|insufficient",
     re.IGNORECASE,
 )
+"""The API's own words; a proxy's "service unavailable" says nothing of what lies behind it."""
 PAYMENT_REQUIRED = 402
 
 
@@ -113,7 +115,7 @@ class Purchases:
     async def _resolve(self, order: Order, doubt: ProviderError) -> Instance:
         """Looks until a workload with just our end is there, or the list should have it by now."""
         patience = self.config.patience
-        until = time.monotonic() + patience.list_lag_s
+        until = time.monotonic() + (0.0 if SOLD_OUT.search(str(doubt)) else patience.list_lag_s)
         fitting: tuple[Workload, ...] | None = None
         while True:
             is_last = time.monotonic() >= until
