@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class Emulator:
     stored: dict[str, bytes] = field(default_factory=dict)
     registered: list[dict[str, Any]] = field(default_factory=list)
     beats: list[dict[str, Any]] = field(default_factory=list)
+    beat_times: list[float] = field(default_factory=list)
+    refused: int = 0
     nonces: list[str] = field(default_factory=list)
     progress: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     logs: dict[int, str] = field(default_factory=dict)
@@ -76,6 +79,7 @@ def _check(world: Emulator, request: Request) -> None:
         world.unheard += 1
         raise HTTPException(503, "down")
     if request.headers.get("x-internal-api-key") != KEY:
+        world.refused += 1
         raise HTTPException(401, "wrong key")
 
 
@@ -96,6 +100,7 @@ def _agent_routes(app: FastAPI, world: Emulator) -> None:
         if world.forgotten:
             raise HTTPException(409, "who are you?")
         world.beats.append(await request.json())
+        world.beat_times.append(time.monotonic())
         return {"cancel": sorted(world.cancel), **world.told}
 
     @app.post(base + "/claim")
@@ -104,10 +109,10 @@ def _agent_routes(app: FastAPI, world: Emulator) -> None:
         nonce = (await request.json())["nonce"]
         world.nonces.append(nonce)
         for _ in range(int(world.claim_wait_s / 0.02)):
-            if nonce in world.claimed or world.queue:
+            if nonce in world.claimed or world.queue or await request.is_disconnected():
                 break
             await asyncio.sleep(0.02)
-        if nonce not in world.claimed and not world.queue:
+        if (nonce not in world.claimed and not world.queue) or await request.is_disconnected():
             return {"assignment": None}
         assignment = world.claimed.setdefault(nonce, world.queue[0] if world.queue else {})
         with contextlib.suppress(ValueError):

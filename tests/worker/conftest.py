@@ -117,10 +117,10 @@ Start = Callable[..., Worker]
 def start(world: Emulator, tmp_path: Path) -> Iterator[Start]:
     """Starts a worker on the emulator; extra words go to its environment."""
     programs = tmp_path / "programs.json"
-    programs.write_text(json.dumps(PROGRAMS))
     workers: list[Worker] = []
 
-    def start_one(**extra: str) -> Worker:
+    def start_one(more_programs: dict[str, dict] | None = None, **extra: str) -> Worker:
+        programs.write_text(json.dumps(PROGRAMS | (more_programs or {})))
         folder = tmp_path / f"instance-{len(workers)}"
         folder.mkdir()
         own = {
