@@ -6,9 +6,11 @@ the proxies in front of the providers send HTML pages under any status. No key i
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import httpx
@@ -110,6 +112,7 @@ class ProviderHttp:
             },
             timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s),
             trust_env=False,
+            verify=_tls(),
         )
 
     async def aclose(self) -> None:
@@ -206,6 +209,12 @@ class ProviderHttp:
             for secret in self._secrets:
                 body = body.replace(secret, b"***")
         return bytes(body)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Reading the authorities takes longer than most calls, and is the same for every client."""
+    return httpx.create_ssl_context()
 
 
 def _secrets(headers: Mapping[str, str]) -> tuple[bytes, ...]:
