@@ -21,15 +21,14 @@ class LoopbackServer:
     def __init__(self, listener: socket.socket, server: uvicorn.Server) -> None:
         self.port: int = listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
-        self._listener = listener
         self._server = server
         self._serving: asyncio.Task[None]
         self._cutting: asyncio.Task[None] | None = None
         self._grave: socket.socket | None = None
 
     @classmethod
-    async def start(cls, app: Any) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0))
+    async def start(cls, app: Any, port: int = 0) -> Self:
+        listener = socket.create_server(("127.0.0.1", port))
         config = uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False, ws="none")
         found = cls(listener, _Quiet(config))
         found._serving = asyncio.create_task(found._server.serve(sockets=[listener]))
@@ -63,6 +62,7 @@ class LoopbackServer:
         await self.cut()
         if self._grave is not None:
             self._grave.close()
+            self._grave = None
 
 
 def _taken(port: int) -> socket.socket | None:
