@@ -6,19 +6,16 @@ Queue autoscalers and scheduled scaling are kept and not obeyed.
 """
 
 import asyncio
-import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-import uvicorn
-from salad import spec, sweep
+from loopback_server import LoopbackServer
+from salad import spec, undertaker
 from salad.api import account, containers, control, imds, queues
 from salad.api.gate import Call, Gate, response
 from salad.api.replies import Problem
@@ -50,7 +47,6 @@ class SaladEmulator:
         argv: tuple[str, ...] = WORKER,
         knobs: Knobs | None = None,
         folder: Path | None = None,
-        port: int = 0,
     ) -> None:
         self.knobs = knobs or Knobs()
         self._own_folder = folder is None
@@ -59,7 +55,6 @@ class SaladEmulator:
         self._cloud = Cloud(config, self.knobs, Dice(self.knobs, seed), live)
         self._document, self.why_not = _document(spec.API)
         self._gate = Gate(self._cloud, self._document)
-        self._port = port
 
     @property
     def url(self) -> str:
@@ -102,18 +97,15 @@ class SaladEmulator:
         for part in ("instances", "logs"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
         self._undertaker = _undertaker(self._cloud.config.folder / "instances")
-        listener = socket.create_server(("127.0.0.1", self._port))
-        self._cloud.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(self._app(), lifespan="off", log_level="error", timeout_graceful_shutdown=1)
-        self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        self._server = await LoopbackServer.start(self._app())
+        self._cloud.url = f"http://{self._server.address}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         try:
             await self._end()
         finally:
-            await asyncio.to_thread(self._undertaker.communicate)
+            await asyncio.to_thread(self._undertaker.communicate, undertaker.DONE)
             if self._own_folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
         if self._cloud.failures:
@@ -121,8 +113,7 @@ class SaladEmulator:
 
     async def _end(self) -> None:
         self._cloud.end_all()
-        self._server.should_exit = True
-        await self._serving
+        await self._server.aclose()
         lives = set(self._cloud.tasks)
         _, late = await asyncio.wait(lives, timeout=10) if lives else (set(), set())
         for task in late:
@@ -142,18 +133,10 @@ class SaladEmulator:
         )
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def _undertaker(folder: Path) -> subprocess.Popen[bytes]:
     """Outlives us just long enough to end what we left, should we be killed."""
     return subprocess.Popen(
-        (sys.executable, sweep.__file__, str(folder)), stdin=subprocess.PIPE, start_new_session=True
+        (sys.executable, undertaker.__file__, str(folder)), stdin=subprocess.PIPE, start_new_session=True
     )
 
 

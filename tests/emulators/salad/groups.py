@@ -13,6 +13,7 @@ from salad.times import now, stamp
 
 EVENTS_SHOWN = 50
 COST_MAX = 100_000
+MOVED = "Instance Reallocated by Platform"
 
 
 class State(StrEnum):
@@ -34,11 +35,12 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Something that ends the running container `lag_s` later."""
+    """Something that ends the running container `lag_s` later; `then` is an event beside it."""
 
     move: Move
     event: str
     lag_s: float = 0.0
+    then: str = ""
 
 
 @dataclass

@@ -15,6 +15,8 @@ class Knobs:
     """The group is created, and the reply is an HTML 502."""
     create_lost: float = 0.0
     """Nothing is created, and the reply is the same HTML 502."""
+    stop_unknown: float = 0.0
+    """A group is stopped or deleted, and the reply is an HTML 502."""
     job_unknown: float = 0.0
     """The queue job is created, and the reply is an HTML 502."""
     rate_limited: float = 0.0

@@ -10,7 +10,7 @@ from salad.catalogue import usd_per_hour
 from salad.cloud import Cloud
 from salad.container import Container, free_port
 from salad.delivery import probe, serve_queue
-from salad.groups import Group, Instance, Move, Order, State
+from salad.groups import MOVED, Group, Instance, Move, Order, State
 from salad.ledger import Run
 from salad.times import now
 
@@ -81,7 +81,6 @@ class _Life:
 
     async def _restart(self) -> Order | None:
         self.instance.enter(State.CREATING)
-        self.group.tell("Instance Restarted", self.instance)
         return await self._pause(self.cloud.knobs.restart_s)
 
     async def _pause(self, pause_s: float) -> Order | None:
@@ -118,8 +117,8 @@ class _Life:
         async with self._running(container) as run:
             order = await self._end_of(container)
         self.group.tell(order.event, self.instance, run.ended)
-        if order.move is Move.MACHINE and self.restarts > self.cloud.knobs.restarts_max:
-            self.group.tell("Instance Reallocated by Platform", self.instance)
+        if order.then:
+            self.group.tell(order.then, self.instance)
         return order.move
 
     async def _start(self) -> Container:
@@ -224,6 +223,7 @@ class _Life:
     def _exited(self, code: int) -> Order:
         """Started again, whatever the exit code; after some times on another machine."""
         self.restarts += 1
-        why = _ENDS.get(code, "Error")
-        move = Move.START if self.restarts <= self.cloud.knobs.restarts_max else Move.MACHINE
-        return Order(move, f"Instance Exited:{code} ({why})")
+        event = f"Instance Exited:{code} ({_ENDS.get(code, 'Error')})"
+        if self.restarts <= self.cloud.knobs.restarts_max:
+            return Order(Move.START, event, then="Instance Restarted")
+        return Order(Move.MACHINE, event, then=MOVED)

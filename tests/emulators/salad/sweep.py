@@ -1,12 +1,7 @@
-"""Ends whatever carries the mark of an instance's folder. Run as a program, it does so when its standard input ends.
-
-So no container outlives the emulator, however that ends.
-"""
+"""Ends whatever carries the mark of an instance's folder, whichever group or session it has gone to."""
 
 import contextlib
 import os
-import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +9,7 @@ import psutil
 
 MARK = "GPULEASE_INSTANCE"
 _PATIENCE_S = 10.0
+_PERIOD_S = 0.01
 
 
 def marked(folder: Path) -> list[psutil.Process]:
@@ -36,15 +32,4 @@ def kill_marked(folder: Path) -> None:
         for process in doomed:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(doomed, timeout=1.0)
-
-
-def main() -> None:
-    folder = Path(sys.argv[1])
-    sys.stdin.read()
-    kill_marked(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()
+        time.sleep(_PERIOD_S)

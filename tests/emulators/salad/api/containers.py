@@ -6,7 +6,7 @@ from typing import Any
 from salad.api.replies import PATCH_KIND, Asked, Handler, Problem, Reply, group_of, page, patched
 from salad.catalogue import BY_ID, usd_per_hour
 from salad.cloud import Cloud
-from salad.groups import Group, Instance, Move, Order
+from salad.groups import MOVED, Group, Instance, Move, Order
 from salad.times import now, seconds
 
 BASE = "/organizations/{organization_name}/projects/{project_name}/containers"
@@ -15,6 +15,8 @@ INSTANCE = f"{GROUP}/instances/{{container_group_instance_id}}"
 _ROLLS = frozenset(
     ("container", "country_codes", "liveness_probe", "networking", "readiness_probe", "startup_probe")
 )
+LISTED_MAX = 100
+"""There is no second page of groups."""
 _KEPT = frozenset(("replicas", "display_name"))
 
 
@@ -25,7 +27,7 @@ def list_groups(cloud: Cloud, asked: Asked) -> Reply:
         for group in cloud.groups.values()
         if seconds(at - group.created_at) >= cloud.knobs.list_lag_s
     ]
-    return Reply(200, {"items": shown})
+    return Reply(200, {"items": shown[:LISTED_MAX]})
 
 
 def create_group(cloud: Cloud, asked: Asked) -> Reply:
@@ -82,8 +84,9 @@ def change_group(cloud: Cloud, asked: Asked) -> Reply:
     group.asked, group.updated_at = changed, now()
     if _ROLLS & change.keys():
         group.version += 1
+        group.tell(f"Container Group Updated (Version {group.version})")
         for instance in group.staying():
-            instance.order(Order(Move.MACHINE, f"Container Group Updated (Version {group.version})"))
+            instance.order(Order(Move.MACHINE, MOVED))
     cloud.settle(group)
     return Reply(200, group.as_json(), kind=PATCH_KIND)
 
@@ -96,7 +99,11 @@ def _tell_of_change(group: Group, changed: dict[str, Any]) -> None:
 
 def delete_group(cloud: Cloud, asked: Asked) -> Reply:
     cloud.delete(group_of(cloud, asked))
-    return Reply(202)
+    return _accepted(cloud)
+
+
+def _accepted(cloud: Cloud) -> Reply:
+    return page(502) if cloud.dice.hits("stop_unknown") else Reply(202)
 
 
 def start_group(cloud: Cloud, asked: Asked) -> Reply:
@@ -114,7 +121,7 @@ def stop_group(cloud: Cloud, asked: Asked) -> Reply:
     if not group.wanted or group.deleting:
         raise Problem(400, "The container group is stopped already.")
     cloud.stop(group)
-    return Reply(202)
+    return _accepted(cloud)
 
 
 def list_instances(cloud: Cloud, asked: Asked) -> Reply:
