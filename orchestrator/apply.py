@@ -102,11 +102,11 @@ class Applier:
             self.on_change()
 
     async def _buy(self, action: Buy) -> None:
-        if not await self._move(action.worker_id, W.CREATING, (W.INTENDED,), action.reason):
+        intent = await self.store.get_worker(action.worker_id)
+        if intent is None or not self.leases.may_buy(intent.provider):
             return
-        worker = await self.store.get_worker(action.worker_id)
-        if worker is not None:
-            self.leases.begin(worker)
+        if await self._move(intent.id, W.CREATING, (W.INTENDED,), action.reason):
+            self.leases.begin(intent)
 
     async def _move(
         self,

@@ -81,7 +81,7 @@ class Provider(Protocol):
     hosted: bool
     """Whether its machines cannot run our agent, which therefore runs beside the orchestrator."""
     list_lag_s: float
-    """How long `list` may not show a new instance yet."""
+    """How long after a creation was begun `list` may not show its instance yet."""
 
     async def offers(self) -> tuple[Offer, ...]: ...
 

@@ -41,7 +41,7 @@ class Comput3:
         self.stops_with_us = False
         self.tagged = False
         self.hosted = True
-        self.list_lag_s = config.patience.list_lag_s
+        self.list_lag_s = 2 * limits.total_s + config.patience.list_lag_s
         self._config = config
         self._clock = clock
         headers = {"X-C3-API-KEY": config.api_key, "Content-Type": "application/json", "Origin": ORIGIN}

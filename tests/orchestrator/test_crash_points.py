@@ -135,9 +135,10 @@ async def until(ready, patience_s: float = 10.0) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "untagged"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, STEPS + 1))
-async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, after: bool):
+async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, after: bool, tagged: bool):
     settings = Settings(
         data=tmp_path,
         providers=(),
@@ -148,7 +149,7 @@ async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, afte
     )
     machines = Machines()
     offer = Offer("fake", "cpu", 0.36, (Capability("csm", "fake"),))
-    cloud = FakeCloud(offered=(offer,), boot_s=0.05, on_boot=machines.boot)
+    cloud = FakeCloud(tagged=tagged, offered=(offer,), boot_s=0.05, on_boot=machines.boot)
     store = await open_sqlite(tmp_path / "gpulease.db")
     mortal = Mortal(store, at, after)
     first = machines.body = await Body.born(settings, mortal, cloud)

@@ -71,15 +71,11 @@ class Inventory:
             if worker.instance_id is None:
                 await leases.adopt(worker, instance, "found at its provider")
             return
-        unknown = worker.state is W.CREATING and worker.instance_id is None
-        since = self._missing_since.setdefault(worker.id, self.applier.clock.now())
-        missing_s = self.applier.clock.now() - since
-        if missing_s >= self._grace_s(provider, unknown=unknown) or instance is not None:
+        now = self.applier.clock.now()
+        missing_s = now - self._missing_since.setdefault(worker.id, now)
+        looks = UNKNOWN_LOOKS if worker.instance_id is None else UNLISTED_LOOKS
+        may_yet_come = now - (worker.creating_at or 0.0) < provider.list_lag_s
+        if (missing_s >= looks * self.period_s and not may_yet_come) or instance is not None:
             self._missing_since.pop(worker.id, None)
             why = "is not listed by its provider any more" if instance is None else "will not run any more"
             await self.applier.stop(worker.id, f"its instance {why}", "inventory")
-
-    def _grace_s(self, provider: Provider, *, unknown: bool) -> float:
-        if not unknown:
-            return max(self.period_s * UNLISTED_LOOKS, provider.list_lag_s)
-        return max(self.period_s * UNKNOWN_LOOKS, provider.list_lag_s)

@@ -11,7 +11,7 @@ import structlog
 
 from orchestrator.clock import Clock
 from orchestrator.fleet.clouds.market import Market
-from orchestrator.fleet.clouds.matching import CREATE_S_MAX, Found, by_id, by_tag
+from orchestrator.fleet.clouds.matching import Found, Memory, by_id, by_tag
 from orchestrator.keys import worker_key
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import InstanceFacts, Worker, WorkerMove
@@ -60,7 +60,7 @@ class Leases:
 
     def begin(self, worker: Worker) -> None:
         """Buys: the row says `creating` already, so that the purchase is remembered whatever happens to us."""
-        self._call(worker.id, "create", self._create(worker))
+        self._call(worker.id, f"create:{worker.provider}", self._create(worker))
 
     async def _create(self, worker: Worker) -> None:
         provider = self.providers[worker.provider]
@@ -128,7 +128,7 @@ class Leases:
             return False
         instance_id = worker.instance_id or await self._look_up(provider, worker)
         if instance_id is None:
-            return self.clock.now() - (worker.creating_at or 0.0) > _unseen_s_max(provider)
+            return self.clock.now() - (worker.creating_at or 0.0) > provider.list_lag_s
         try:
             if receipt := await provider.delete(instance_id):
                 await self.store.note_receipt(worker.id, receipt)
@@ -151,16 +151,21 @@ class Leases:
         theirs = [one for one in workers if one.provider == provider.name and one.state is not W.INTENDED]
         if provider.tagged:
             return by_tag(instances, theirs, self.deployment.id)
-        return by_id(
-            instances,
-            theirs,
-            await self.store.known_instances(provider.name),
+        memory = Memory(
+            known=await self.store.known_instances(provider.name),
+            window_s=provider.list_lag_s,
             exclusive=provider.name in self.deployment.exclusive,
-            creating=any(self._is_creating(one) for one in theirs),
+            creating=self.is_buying(provider.name),
         )
+        return by_id(instances, theirs, memory)
 
-    def _is_creating(self, worker: Worker) -> bool:
-        return self.busy_with(worker.id) and self._calls[worker.id].get_name() == "create"
+    def may_buy(self, provider: str) -> bool:
+        """Where instances carry no tags, purchases are made one after the other: what appears is then that one's."""
+        client = self.providers.get(provider)
+        return client is not None and (client.tagged or not self.is_buying(provider))
+
+    def is_buying(self, provider: str) -> bool:
+        return f"create:{provider}" in {task.get_name() for task in self._calls.values() if not task.done()}
 
     async def _move(self, worker_id: str, to: WorkerState, before: WorkerState, reason: str) -> None:
         move = WorkerMove(to, (before,), "apply", reason)
@@ -197,11 +202,6 @@ class Leases:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _unseen_s_max(provider: Provider) -> float:
-    """How long after its creation an instance may still turn up. One with our tag would be swept even later."""
-    return provider.list_lag_s if provider.tagged else CREATE_S_MAX + provider.list_lag_s
 
 
 def facts_of(instance: Instance) -> InstanceFacts:

@@ -12,8 +12,6 @@ from orchestrator.store.rows import Worker
 from provider_clients.base import Instance
 from scaling.states import WorkerState
 
-CREATE_S_MAX = 120.0
-"""A create call has returned or given up by then."""
 CLOCK_SKEW_S = 30.0
 """The provider's clock may be so far from ours."""
 
@@ -27,6 +25,21 @@ class Found:
     strangers: tuple[Instance, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What we know beside the listing of a provider without tags.
+
+    `known` are worker ids by instance id, of all that we ever leased. `window_s` is how long after its begin a
+    creation may still bring an instance. While `creating`, a call is under way that will tell itself what it made,
+    so nothing is taken for an older one's outcome. On an `exclusive` account there are no strangers.
+    """
+
+    known: Mapping[str, str]
+    window_s: float
+    exclusive: bool = False
+    creating: bool = False
+
+
 def by_tag(instances: Iterable[Instance], workers: Iterable[Worker], deployment: str) -> Found:
     prefix = f"{deployment}-"
     alive = {worker.id for worker in workers}
@@ -38,28 +51,19 @@ def by_tag(instances: Iterable[Instance], workers: Iterable[Worker], deployment:
     )
 
 
-def by_id(
-    instances: Iterable[Instance],
-    workers: Iterable[Worker],
-    known: Mapping[str, str],
-    *,
-    exclusive: bool = False,
-    creating: bool = False,
-) -> Found:
-    """`known` are the worker ids of all instances that we ever leased. While `creating`, a create call is under way
-    that will tell itself what it made, so nothing is taken for an older one's outcome.
-    """
+def by_id(instances: Iterable[Instance], workers: Iterable[Worker], memory: Memory) -> Found:
     live = {worker.id: worker for worker in workers}
+    known = memory.known
     rows = {known[one.id]: one for one in instances if known.get(one.id) in live}
     orphans = [one for one in instances if one.id in known and known[one.id] not in live]
     unknown = [one for one in instances if one.id not in known]
-    open_windows = [] if creating else sorted(filter(_is_unresolved, live.values()), key=_window)
-    for worker in open_windows:
-        made = next((one for one in unknown if _made_by(one, worker)), None)
+    unresolved = [] if memory.creating else sorted(filter(_is_unresolved, live.values()), key=_begun_at)
+    for worker in unresolved:
+        made = next((one for one in unknown if _made_by(one, worker, memory.window_s)), None)
         if made is not None:
             unknown.remove(made)
             rows[worker.id] = made
-    if exclusive and not creating:
+    if memory.exclusive and not memory.creating:
         return Found(rows, (*orphans, *unknown))
     return Found(rows, tuple(orphans), tuple(unknown))
 
@@ -70,12 +74,12 @@ def _is_unresolved(worker: Worker) -> bool:
     return begun and worker.instance_id is None and worker.creating_at is not None
 
 
-def _window(worker: Worker) -> float:
+def _begun_at(worker: Worker) -> float:
     return worker.creating_at or 0.0
 
 
-def _made_by(instance: Instance, worker: Worker) -> bool:
+def _made_by(instance: Instance, worker: Worker, window_s: float) -> bool:
     if instance.created_at is None or instance.gpu_class != worker.gpu_class:
         return False
-    after_s = instance.created_at - _window(worker)
-    return -CLOCK_SKEW_S <= after_s <= CREATE_S_MAX + CLOCK_SKEW_S
+    after_s = instance.created_at - _begun_at(worker)
+    return -CLOCK_SKEW_S <= after_s <= window_s + CLOCK_SKEW_S
