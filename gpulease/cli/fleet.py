@@ -1,5 +1,6 @@
 """Commands about machines and money: workers, engines, the plan, the costs."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -46,11 +47,23 @@ def stop(context: typer.Context, worker_id: WorkerId, as_json: AsJson = False) -
         _show_order(client.stop(worker_id), as_json)
 
 
+def pause(context: typer.Context, worker_id: WorkerId, as_json: AsJson = False) -> None:
+    """Gives a worker no new jobs; what it runs goes on, and the machine is kept."""
+    with client_of(context) as client:
+        _show_order(client.pause(worker_id), as_json)
+
+
+def resume(context: typer.Context, worker_id: WorkerId, as_json: AsJson = False) -> None:
+    """Gives a paused worker jobs again."""
+    with client_of(context) as client:
+        _show_order(client.resume(worker_id), as_json)
+
+
 def _show_order(row: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(row)
     else:
-        err.print(f"Worker {row['id']} is {row['state']}.", markup=False)
+        err.print(f"Worker {row['id']} is {'paused' if row.get('paused') else row['state']}.", markup=False)
 
 
 def engines(context: typer.Context, as_json: AsJson = False) -> None:
@@ -99,3 +112,38 @@ def costs(context: typer.Context, as_json: AsJson = False) -> None:
     rows = ([row["provider"], usd(row["usd"])] for row in found["by_provider"])
     show_table(("provider", "cost"), rows, empty="Nothing was leased.")
     typer.echo(f"total {usd(found['usd_total'])} since {found['since']}, today {usd(found['usd_today'])}")
+
+
+def leases(
+    context: typer.Context,
+    hours: Annotated[float, typer.Option(min=0.01, help="Leases that had not ended so long ago.")] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Shows every lease: when, at what price, what of it is billed, and how much of it was work."""
+    with client_of(context) as client:
+        found = client.leases(hours=hours)
+    if as_json:
+        show_json(found)
+        return
+    columns = ("worker", "provider", "gpu", "instance", "from", "until", "price", "billed", "worked", "cost")
+    show_table(columns, (_lease(row) for row in found["items"]), empty="Nothing was leased.")
+    typer.echo(f"total {usd(found['usd_total'])} in {duration(hours * 3600)}")
+
+
+def _lease(row: dict[str, Any]) -> list[object]:
+    return [
+        row["worker_id"],
+        row["provider"],
+        row["gpu_class"],
+        row.get("instance_id"),
+        _minute(row["started_at"]),
+        _minute(row["ended_at"]) if row.get("ended_at") else "now",
+        f"{usd(row['usd_per_hour'])}/h",
+        duration(row.get("billed_s")),
+        duration(row.get("busy_s")),
+        usd(row["usd"]),
+    ]
+
+
+def _minute(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone().strftime("%d %b %H:%M")

@@ -18,23 +18,31 @@ if TYPE_CHECKING:
 Done = TypeVar("Done")
 Data = Annotated[Path, typer.Option(file_okay=False, help="The server's data directory.")]
 DATA_DEFAULT = Path("gpulease-data")
+WORKER = "worker"
 
 app = typer.Typer(help="Makes and lists API keys, in the server's data directory.", no_args_is_help=True)
 
 
 @app.command()
 def create(
-    role: Annotated[str, typer.Option(help="admin, operator, submitter or viewer.")] = "submitter",
+    role: Annotated[str, typer.Option(help="admin, operator, submitter, viewer, or worker.")] = "submitter",
     name: Annotated[str, typer.Option(help="Whose key it is.")] = "",
+    worker_id: Annotated[str, typer.Option(help="Of which machine, for the role worker.")] = "",
     data: Data = DATA_DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Makes a key and prints it, this once. From the first key on, the server asks everybody for one."""
+    """Makes a key and prints it, this once. From the first key on, the server asks everybody for one.
+
+    The key of a worker is an owner's, for `gpulease worker`: it enrols the machine of that id, and no other.
+    """
     with needs("server"):
         from orchestrator.keys import ROLES, create_key
+    if role == WORKER or worker_id:
+        _show_worker_key(role, worker_id, data, as_json)
+        return
     known = next((one for one in ROLES if one == role), None)
     if known is None:
-        raise typer.BadParameter(f"it is one of {', '.join(ROLES)}", param_hint="--role")
+        raise typer.BadParameter(f"it is one of {', '.join((*ROLES, WORKER))}", param_hint="--role")
     secret = _with_store(
         data, lambda store: create_key(store, name=name or known, role=known, now=time.time())
     )
@@ -45,6 +53,21 @@ def create(
         err.print(
             "Keep it: it cannot be shown again. Use it with --key, GPULEASE_API_KEY, or as a Bearer token."
         )
+
+
+def _show_worker_key(role: str, worker_id: str, data: Path, as_json: bool) -> None:
+    """It is derived from the deployment's secret, and so the same each time."""
+    from orchestrator.keys import owner_key, read_secret
+
+    if role != WORKER or not worker_id:
+        raise typer.BadParameter("give both --role worker and --worker-id", param_hint="--worker-id")
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secret = owner_key(read_secret(data / "deployment.key"), worker_id)
+    if as_json:
+        show_json({"key": secret, "role": WORKER, "worker_id": worker_id})
+    else:
+        typer.echo(secret)
+        err.print(f"For `gpulease worker --orchestrator URL --worker-id {worker_id} --key …`.", markup=False)
 
 
 @app.command(name="list")

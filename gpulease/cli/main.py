@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gpulease import __version__
-from gpulease.cli import doctor, fleet, jobs, keys, run, server
+from gpulease.cli import doctor, fleet, jobs, keys, providers, run, server
 from gpulease.cli.demo import story
 from gpulease.cli.terminal import err
 from gpulease.client import BadCredentials, ClientError, Unreachable
@@ -45,11 +45,13 @@ def options(
 for panel, commands in (
     ("Try it", (story.demo, doctor.doctor)),
     ("Jobs", (run.run, run.submit, jobs.jobs, jobs.job, jobs.watch, jobs.result, jobs.cancel)),
-    ("Fleet", (fleet.workers, fleet.drain, fleet.stop, fleet.engines, fleet.plan, fleet.costs)),
+    ("Fleet", (fleet.workers, fleet.pause, fleet.resume, fleet.drain, fleet.stop)),
+    ("Fleet", (fleet.engines, fleet.plan, fleet.costs, fleet.leases)),
     ("Programs", (server.up, server.worker)),
 ):
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(providers.app, name="providers", rich_help_panel="Fleet")
 app.add_typer(keys.app, name="keys", rich_help_panel="Programs")
 
 

@@ -161,6 +161,20 @@ class AsyncClient:
     async def costs(self) -> JsonObject:
         return await self._do(calls.costs())
 
+    async def leases(self, *, hours: float = 24.0) -> JsonObject:
+        """The ledger: leases that had not ended so many hours ago, whole, and what they cost in all."""
+        return await self._do(calls.leases(hours))
+
+    async def providers(self) -> list[JsonObject]:
+        return await self._do(calls.providers())
+
+    async def enable_provider(self, name: str) -> JsonObject:
+        return await self._do(calls.switch_provider(name, "enable"))
+
+    async def disable_provider(self, name: str) -> JsonObject:
+        """Nothing more is leased from it; what is leased goes on."""
+        return await self._do(calls.switch_provider(name, "disable"))
+
     async def policy(self) -> JsonObject:
         return await self._do(calls.policy())
 

@@ -161,6 +161,19 @@ def costs() -> Call[JsonObject]:
     return Call("GET", "/v1/costs", _object)
 
 
+def leases(hours: float) -> Call[JsonObject]:
+    return Call("GET", "/v1/leases", _object, params={"hours": str(hours)})
+
+
+def providers() -> Call[list[JsonObject]]:
+    return Call("GET", "/v1/providers", _items)
+
+
+def switch_provider(name: str, verb: str) -> Call[JsonObject]:
+    """`verb` is enable or disable."""
+    return Call("POST", f"/v1/providers/{_part(name)}/{verb}", _object)
+
+
 def policy() -> Call[JsonObject]:
     return Call("GET", "/v1/policy", _object)
 

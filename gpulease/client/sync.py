@@ -187,6 +187,20 @@ class Client:
     def costs(self) -> JsonObject:
         return self._do(calls.costs())
 
+    def leases(self, *, hours: float = 24.0) -> JsonObject:
+        """The ledger: leases that had not ended so many hours ago, whole, and what they cost in all."""
+        return self._do(calls.leases(hours))
+
+    def providers(self) -> list[JsonObject]:
+        return self._do(calls.providers())
+
+    def enable_provider(self, name: str) -> JsonObject:
+        return self._do(calls.switch_provider(name, "enable"))
+
+    def disable_provider(self, name: str) -> JsonObject:
+        """Nothing more is leased from it; what is leased goes on."""
+        return self._do(calls.switch_provider(name, "disable"))
+
     def policy(self) -> JsonObject:
         return self._do(calls.policy())
 
