@@ -2,7 +2,8 @@
 
 `--instance DIR` is the folder of the leased instance: the scratch folder, unless `GPULEASE_SCRATCH` names another.
 Such a worker serves no HTTP of its own unless a port is set. `--probe` only prints what would be offered, and why
-the rest would not, as JSON. Other arguments mark the process for whoever started it, and are ignored.
+the rest would not, as JSON. `--host NAME` runs hosted agents for the machines of one
+provider instead (`worker_image.hosted`). Other arguments mark the process for whoever started it, and are ignored.
 """
 
 import argparse
@@ -20,7 +21,10 @@ def run() -> int:
     parser = argparse.ArgumentParser(prog="worker_image", add_help=False, allow_abbrev=False)
     parser.add_argument("--instance", type=Path)
     parser.add_argument("--probe", action="store_true")
+    parser.add_argument("--host")
     known, _ = parser.parse_known_args()
+    if known.host is not None:
+        return _host(known.host)
     try:
         settings = load()
     except SettingsError as error:
@@ -35,6 +39,21 @@ def _leased(settings: Settings, folder: Path) -> Settings:
     given = settings.model_fields_set
     unset: dict[str, Any] = {"scratch": folder, "port": PORT_OFF}
     return settings.model_copy(update={name: value for name, value in unset.items() if name not in given})
+
+
+def _host(name: str) -> int:
+    from worker_image.hosted.app import main as host  # noqa: PLC0415  A worker needs none of it.
+    from worker_image.hosted.settings import HOSTS, load_host  # noqa: PLC0415  As above.
+
+    found = next((one for one in HOSTS if one == name), None)
+    if found is None:
+        sys.stderr.write(f"--host {name}: there is {', '.join(HOSTS)}\n")
+        return 2
+    try:
+        return host(found, load_host(found))
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
 
 
 def _probe(settings: Settings) -> int:

@@ -1,8 +1,9 @@
 """Runs one piece of work on this worker: inputs in, an engine's process, an outcome out. Knows no orchestrator."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,52 +91,69 @@ class Executor:
         Raises:
             Faulted: whose fault it was is in its kind.
         """
-        started = time.monotonic()
-        offer = choose(self.offers, work.engine, work.model)
-        if offer is None:
-            raise HostFault(
-                "engine_missing", f"This worker cannot run {work.engine} {work.model or ''}".rstrip()
-            )
-        ears.on_step(Step(Phase.PREPARING, 0.0, "fetching inputs" if work.inputs else None))
-        try:
-            async with asyncio.timeout(work.time_left_s):
-                outcome = await self._run(work, offer, fetcher, ears)
-        except TimeoutError as error:
-            raise InputFault("timed_out", "The job ran past its max_time and was stopped.") from error
-        wall_s = round(time.monotonic() - started, 3)
-        own: dict[str, float | int | str] = {"SCRIPT_WALL_TIME_SEC": wall_s, "gpu_class": self._gpu_class}
-        return Made(offer.backend, replace(outcome, metrics={**outcome.metrics, **own}))
+        offer = offer_for(work, self.offers)
+        return await within_its_time(work, self._run(work, offer, fetcher, ears), self._gpu_class)
 
-    async def _run(self, work: Work, offer: EngineOffer, fetcher: Fetcher, ears: Ears) -> Outcome:
-        files = await self._fetch(work, fetcher)
+    async def _run(self, work: Work, offer: EngineOffer, fetcher: Fetcher, ears: Ears) -> Made:
+        files = await fetch_inputs(work, fetcher, self._prefetched, ears)
         job = EngineJob(work.id, work.engine, work.model, work.input, files, str(work.folder))
         async with self._pool.lease(offer.engine, offer.backend, work.model) as host:
             log = JobLog(host.log_path)
             ears.on_log(log)
-            stall = asyncio.timeout(work.stalled_after_s)
-            clock = asyncio.get_running_loop()
-
-            def on_step(step: Step) -> None:
-                stall.reschedule(clock.time() + work.stalled_after_s)
-                ears.on_step(step)
-
             try:
-                async with stall:
-                    return await host.run(job, log, on_step)
-            except TimeoutError as error:
-                if not stall.expired():
-                    raise
-                why = f"No progress for {work.stalled_after_s:.0f} s.\n{log.last_lines()}"
-                raise HostFault("stalled", why) from error
+                async with unless_stalled(work, ears, log) as on_step:
+                    return Made(offer.backend, await host.run(job, log, on_step))
             finally:
                 log.close()
 
-    async def _fetch(self, work: Work, fetcher: Fetcher) -> dict[str, str]:
-        """Inputs as files with fixed names; the fields' names are the catalogue's, and the numbers make them safe."""
-        files = {}
-        for number, (name, url) in enumerate(work.inputs.items()):
-            path = work.folder / f"input-{number}"
-            if not await self._prefetched.take(work.id, name, path):
-                await fetcher.fetch(url, path)
-            files[name] = str(path)
-        return files
+
+def offer_for(work: Work, offers: tuple[EngineOffer, ...]) -> EngineOffer:
+    offer = choose(offers, work.engine, work.model)
+    if offer is None:
+        raise HostFault("engine_missing", f"This worker cannot run {work.engine} {work.model or ''}".rstrip())
+    return offer
+
+
+async def within_its_time(work: Work, making: Awaitable[Made], gpu_class: str) -> Made:
+    """Awaits it for `time_left_s` at most, and notes how long it took."""
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(work.time_left_s):
+            made = await making
+    except TimeoutError as error:
+        raise InputFault("timed_out", "The job ran past its max_time and was stopped.") from error
+    wall_s = round(time.monotonic() - started, 3)
+    own: dict[str, float | int | str] = {"SCRIPT_WALL_TIME_SEC": wall_s, "gpu_class": gpu_class}
+    return replace(made, outcome=replace(made.outcome, metrics={**made.outcome.metrics, **own}))
+
+
+@contextlib.asynccontextmanager
+async def unless_stalled(work: Work, ears: Ears, log: JobLog) -> AsyncIterator[Callable[[Step], None]]:
+    """Gives what takes the steps; when there are none for `stalled_after_s`, that is the host's fault."""
+    stall = asyncio.timeout(work.stalled_after_s)
+    clock = asyncio.get_running_loop()
+
+    def on_step(step: Step) -> None:
+        stall.reschedule(clock.time() + work.stalled_after_s)
+        ears.on_step(step)
+
+    try:
+        async with stall:
+            yield on_step
+    except TimeoutError as error:
+        if not stall.expired():
+            raise
+        why = f"No progress for {work.stalled_after_s:.0f} s.\n{log.last_lines()}"
+        raise HostFault("stalled", why) from error
+
+
+async def fetch_inputs(work: Work, fetcher: Fetcher, prefetched: Prefetched, ears: Ears) -> dict[str, str]:
+    """Inputs as files with fixed names; the fields' names are the catalogue's, and the numbers make them safe."""
+    ears.on_step(Step(Phase.PREPARING, 0.0, "fetching inputs" if work.inputs else None))
+    files = {}
+    for number, (name, url) in enumerate(work.inputs.items()):
+        path = work.folder / f"input-{number}"
+        if not await prefetched.take(work.id, name, path):
+            await fetcher.fetch(url, path)
+        files[name] = str(path)
+    return files

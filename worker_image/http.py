@@ -2,7 +2,8 @@
 
 `/generate` takes `{"engine", "job_id", "input"}` for any engine that this worker offers, or the body of the first
 generation of lip-sync workers, whose engine is `musetalk`. Files of a result are listed with their size and SHA-256
-and served at `GET /generate/{job_id}/files/{name}`. Under a `Salad-Job-Id` header every answer is 200 with the status
+and served at `GET /generate/{job_id}/files/{name}`; with a `handover` they go to an orchestrator's storage instead, and
+are listed with their key there. Under a `Salad-Job-Id` header every answer is 200 with the status
 in its body, since that queue takes anything else for a broken worker; else failures are problem documents.
 """
 
@@ -21,7 +22,8 @@ from gpulease.contract.base import Lenient
 from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem
 from worker_image.engines.registry import choose
-from worker_image.local import Answer, Busy, LocalJobs, Unknown
+from worker_image.handover import Handover
+from worker_image.local import Answer, Asked, Busy, LocalJobs, Unknown
 
 _HOST_FAULT_STATUS = 500
 _JOB_FAULT_STATUS = 422
@@ -33,6 +35,7 @@ class Generate(Lenient):
     engine: str = "musetalk"
     job_id: str = Field(default_factory=lambda: uuid4().hex, min_length=1, max_length=200)
     input: dict[str, Any] = Field(default_factory=dict)
+    handover: Handover | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -94,7 +97,8 @@ def make_app(jobs: LocalJobs, offers: tuple[EngineOffer, ...], key: str | None) 
 async def _generate(jobs: LocalJobs, offers: tuple[EngineOffer, ...], body: Generate) -> dict[str, Any]:
     model = _check(offers, body)
     try:
-        answer = await jobs.run(body.job_id, body.engine, model, body.input)
+        asked = Asked(body.job_id, body.engine, model, body.input, body.handover)
+        answer = await jobs.run(asked)
     except Busy as error:
         raise Refusal(429, "Every slot is busy", "Try again when the running job is done.") from error
     if answer.fault is not None:
@@ -148,7 +152,7 @@ def _shown(job_id: str, answer: Answer) -> dict[str, Any]:
         "model": outcome.model if outcome else None,
         "text": outcome.text if outcome else None,
         "data": outcome.data if outcome else {},
-        "files": files,
+        "files": [*files, *(file.model_dump(exclude={"url"}) for file in answer.stored)],
         "metrics": outcome.metrics if outcome else {},
         "ignored": list(outcome.ignored) if outcome else [],
     }

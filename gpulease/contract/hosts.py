@@ -21,4 +21,7 @@ class Duty(Lenient):
 
 
 class Duties(Lenient):
+    """`news` are ids of provider's queue jobs that a webhook told of lately: whoever waits for one looks at once."""
+
     duties: tuple[Duty, ...] = ()
+    news: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ _MAGIC = (b"BLENDER", b"\x28\xb5\x2f\xfd", b"\x1f\x8b")
 _SAMPLES = re.compile(r"^Fra:\d+ .*\b(?:Sample|Rendering) (\d+)\s*/\s*(\d+)")
 _KINDS = {"png": "image/png", "jpg": "image/jpeg", "exr": "image/x-exr"}
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "EXR": "exr", "MP4": "png"}
-_OPTIONS = ("-b", "--factory-startup", "-noaudio", "--disable-autoexec")
+OPTIONS = ("-b", "--factory-startup", "-noaudio", "--disable-autoexec")
 
 
 @dataclass(slots=True)
@@ -78,17 +78,17 @@ class Blender:
     def run(self, job: EngineJob, report: Report) -> Outcome:
         asked = BlenderInput.model_validate(job.input)
         frames = frame_numbers(asked.frames)
-        project = _project(job)
+        project = project_of(job)
         if asked.output == "MP4" and find_spec("av") is None:
             raise InputFault("film_unsupported", "this worker cannot encode MP4; ask for PNG frames")
         watch = _Watch(report, frames=len(frames))
         ended = run_program(_argv(job, asked, frames, project), Path(job.folder), watch.on_line)
-        made = [job.out / _frame_name(frame, asked) for frame in frames]
-        _check_frames(made, ended, watch.facts)
+        made = [job.out / frame_name(frame, asked) for frame in frames]
+        check_frames(made, ended, watch.facts)
         return Outcome(
             model=watch.facts.get("version"),
             data={"frames": len(made), "render_engine": watch.facts.get("render_engine")},
-            files=(_result(job, asked, made, report),),
+            files=(result_of(job, asked, made, report),),
             ignored=tuple(watch.facts.get("ignored", ())),
         )
 
@@ -111,7 +111,7 @@ def frame_numbers(frames: str) -> list[int]:
     return sorted(numbers)
 
 
-def _project(job: EngineJob) -> Path:
+def project_of(job: EngineJob) -> Path:
     path = Path(job.files["file_url"])
     with path.open("rb") as file:
         start = file.read(7)
@@ -122,22 +122,27 @@ def _project(job: EngineJob) -> Path:
 
 def _argv(job: EngineJob, asked: BlenderInput, frames: list[int], project: Path) -> list[str]:
     """Parameters go as data in a file; the job's words never become code or options."""
-    wanted = asked.model_dump(exclude={"file_url", "frames", "fps"})
     parameters = Path(job.folder) / "parameters.json"
-    names = {frame: str(job.out / _frame_name(frame, asked)) for frame in frames}
-    parameters.write_text(json.dumps({**wanted, "frames": list(names.items())}))
+    parameters.write_text(parameters_for(asked, frames, str(job.out)))
     blender = shutil.which("blender")
     if blender is None:
         raise HostFault("program_missing", "Blender is not installed any more")
     script = ("--python", str(SCRIPT), "--", str(parameters))
-    return [blender, *_OPTIONS, str(project), *script]
+    return [blender, *OPTIONS, str(project), *script]
 
 
-def _frame_name(frame: int, asked: BlenderInput) -> str:
+def parameters_for(asked: BlenderInput, frames: list[int], out: str) -> str:
+    """What the script reads, as JSON; `out` is the folder for the frames as Blender sees it."""
+    wanted = asked.model_dump(exclude={"file_url", "frames", "fps"})
+    names = [(frame, f"{out}/{frame_name(frame, asked)}") for frame in frames]
+    return json.dumps({**wanted, "frames": names})
+
+
+def frame_name(frame: int, asked: BlenderInput) -> str:
     return f"frame_{frame:06}.{_EXTENSIONS[asked.output]}"
 
 
-def _check_frames(made: list[Path], ended: Ended, facts: dict[str, Any]) -> None:
+def check_frames(made: list[Path], ended: Ended, facts: dict[str, Any]) -> None:
     """Blender's exit code says little; the frames say all."""
     if "fault" in facts:
         raise InputFault("blend_invalid", facts["fault"])
@@ -154,7 +159,7 @@ def _check_frames(made: list[Path], ended: Ended, facts: dict[str, Any]) -> None
     raise HostFault("render_failed", f"{detail}\n{ended.last}")
 
 
-def _result(job: EngineJob, asked: BlenderInput, made: list[Path], report: Report) -> MadeFile:
+def result_of(job: EngineJob, asked: BlenderInput, made: list[Path], report: Report) -> MadeFile:
     if asked.output == "MP4":
         film = Path(job.folder) / "film.mp4"
         encode_mp4(made, asked.fps, film, _counting(report, len(made)))

@@ -43,7 +43,13 @@ class Fetcher:
         self._client = guarded_client(
             allow_hosts=allow_hosts, allow_origins=allow_origins, timeout_s=SILENCE_S_MAX
         )
+        self._allowed = (allow_hosts, allow_origins)
         self._bytes_max = bytes_max
+
+    def also(self, origin: str) -> "Fetcher":
+        """Another one like this, for which that origin is ours too."""
+        hosts, origins = self._allowed
+        return Fetcher(allow_hosts=hosts, allow_origins=(*origins, origin), bytes_max=self._bytes_max)
 
     async def aclose(self) -> None:
         await self._client.aclose()

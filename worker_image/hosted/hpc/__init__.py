@@ -1,0 +1,1 @@
+"""Render machines that run already, and are driven by their `/hpc` routes."""
