@@ -47,8 +47,10 @@ class SaladEmulator:
         argv: tuple[str, ...] = WORKER,
         knobs: Knobs | None = None,
         folder: Path | None = None,
+        port: int = 0,
     ) -> None:
         self.knobs = knobs or Knobs()
+        self._port = port
         self._own_folder = folder is None
         self._folder = Path(tempfile.mkdtemp(prefix="salad-")) if folder is None else folder
         config = Config(key, organization, project, seed, argv, self._folder.resolve())
@@ -96,8 +98,8 @@ class SaladEmulator:
     async def __aenter__(self) -> Self:
         for part in ("instances", "logs"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
+        self._server = await LoopbackServer.start(self._app(), self._port)
         self._undertaker = _undertaker(self._cloud.config.folder / "instances")
-        self._server = await LoopbackServer.start(self._app())
         self._cloud.url = f"http://{self._server.address}"
         return self
 

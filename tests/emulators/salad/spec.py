@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Document:
 
     content: Mapping[str, Any]
     registry: Registry[Any]
+    validators: dict[str, Draft202012Validator] = field(default_factory=dict)
 
     def request_faults(self, method: str, template: str, kind: str, body: Any) -> list[str]:
         return self._faults(self._operation(method, template).get("requestBody", {}), kind, body, "request")
