@@ -23,6 +23,8 @@ class SaladAccount:
     organization: str
     project: str
     base_url: str = BASE_URL
+    per_minute: float = PER_MINUTE_MAX
+    """Our share of the key's requests."""
 
     def __post_init__(self) -> None:
         if faults := self.faults():
@@ -34,15 +36,17 @@ class SaladAccount:
             for what, name in (("organisation", self.organization), ("project", self.project))
             if not NAME.fullmatch(name)
         ]
-        if not self.api_key or not self.api_key.isascii() or not self.api_key.isprintable():
-            found.append("the API key is empty, or has letters that no key has")
+        if not self.api_key.strip():
+            found.append("the API key is empty")
         address = urlsplit(self.base_url)
         if address.scheme not in {"http", "https"} or not address.hostname:
             found.append(f"the base URL {self.base_url!r} is no http or https URL")
+        if self.per_minute <= 0:
+            found.append("without any requests a minute nothing can be asked")
         return found
 
-    def http(self, per_minute: float = PER_MINUTE_MAX) -> ProviderHttp:
-        return ProviderHttp(self.base_url, {"Salad-Api-Key": self.api_key}, per_minute=per_minute)
+    def http(self) -> ProviderHttp:
+        return ProviderHttp(self.base_url, {"Salad-Api-Key": self.api_key}, per_minute=self.per_minute)
 
     @property
     def organization_path(self) -> str:

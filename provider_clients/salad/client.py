@@ -9,7 +9,7 @@ from collections.abc import Callable
 from provider_clients.base import Account, Instance, LaunchSpec, Receipt
 from provider_clients.errors import NoCapacity, NotFound, OutcomeUnknown, Rejected
 from provider_clients.salad import replies
-from provider_clients.salad.account import MERGE_PATCH, NAME, PER_MINUTE_MAX
+from provider_clients.salad.account import MERGE_PATCH, NAME
 from provider_clients.salad.classes import Classes, GpuClass
 from provider_clients.salad.config import SaladConfig, too_long
 from provider_clients.salad.creation import Creation
@@ -37,15 +37,14 @@ class Salad:
     name = "salad"
     stops_with_us = False
     tagged = True
-    list_lag_s = 60.0
 
     def __init__(self, config: SaladConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` counts seconds, for caches, downloads and late logs."""
         self.hosted = config.mode == "queue"
+        self.list_lag_s = config.list_lag_s
         self._config = config
         self._account = account = config.account
-        # In queue mode the hosted agents ask with the same key, and both share what it may ask.
-        self._http = http = account.http(PER_MINUTE_MAX / 2 if self.hosted else PER_MINUTE_MAX)
+        self._http = http = account.http()
         classes_path = f"{account.organization_path}/gpu-classes"
         self._classes = Classes(http, classes_path, config.priority, config.gpu_classes, clock)
         self._creation = Creation(http, account, self.hosted)

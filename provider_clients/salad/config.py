@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from provider_clients.salad.account import BASE_URL, SaladAccount
+from provider_clients.salad.account import BASE_URL, PER_MINUTE_MAX, SaladAccount
 from scaling.snapshot import Capability, Estimate
 
 Priority = Literal["high", "medium", "low", "batch"]
@@ -23,7 +23,10 @@ class SaladConfig:
     """`gpu_classes` are names or ids; none means all that have a price at that priority.
 
     `storage_gb` is in GiB. `image_gb` is what a machine downloads before it runs, and `boot_s_min` what even a tiny
-    image takes. Raises ValueError for what the API could never take, all faults at once.
+    image takes. In queue mode the hosted agents ask with the same key, and so the client keeps to half of
+    `per_minute`. `list_lag_s` is how long after a creation was begun a group may still appear.
+
+    Raises ValueError for what the API could never take, all faults at once.
     """
 
     api_key: str = field(repr=False)
@@ -42,6 +45,8 @@ class SaladConfig:
     countries: tuple[str, ...] = ()
     mode: Mode = "agent"
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    per_minute: float = PER_MINUTE_MAX
+    list_lag_s: float = 90.0
 
     def __post_init__(self) -> None:
         if faults := self._choices() + self._sizes() + too_long(self.environment):
@@ -50,7 +55,10 @@ class SaladConfig:
 
     @property
     def account(self) -> SaladAccount:
-        return SaladAccount(self.api_key, self.organization, self.project, self.base_url)
+        share = 2 if self.mode == "queue" else 1
+        return SaladAccount(
+            self.api_key, self.organization, self.project, self.base_url, self.per_minute / share
+        )
 
     @property
     def boot_prior(self) -> Estimate:

@@ -8,14 +8,16 @@ from provider_clients.salad.config import SaladConfig
 PORT = 8000
 JOBS_PATH = "/generate"
 READINESS_PROBE = {
-    "http": {"path": "/hc", "port": PORT, "scheme": "http", "headers": []},
+    "http": {"path": "/hc", "port": PORT, "scheme": "http", "headers": [{"name": "Accept", "value": "*/*"}]},
     "initial_delay_seconds": 5,
     "period_seconds": 10,
     "timeout_seconds": 5,
     "success_threshold": 1,
     "failure_threshold": 3,
 }
-"""There is no probe of the start: failing one, Salad would throw the machine away, and boots have our own deadline."""
+"""Salad's job worker takes jobs only while it holds. There is no probe of the start: failing one, Salad would throw
+the machine away, and boots have our own deadline. Of an agent its heartbeats tell more than a probe could.
+"""
 
 
 def group_body(config: SaladConfig, spec: LaunchSpec, tag: str, class_id: str) -> dict[str, Any]:
@@ -38,12 +40,12 @@ def group_body(config: SaladConfig, spec: LaunchSpec, tag: str, class_id: str) -
                 "storage_amount": config.storage_gb * 1024**3,
             },
         },
-        "readiness_probe": READINESS_PROBE,
     }
     if config.countries:
         body["country_codes"] = list(config.countries)
     if config.mode == "queue":
         body["queue_connection"] = {"queue_name": tag, "path": JOBS_PATH, "port": PORT}
+        body["readiness_probe"] = READINESS_PROBE
     return body
 
 
@@ -57,12 +59,11 @@ def environment(config: SaladConfig, spec: LaunchSpec) -> dict[str, str]:
         "GPULEASE_WORKER_ID": spec.worker_id,
         "GPULEASE_WORKER_KEY": spec.worker_key,
     }
+    listener = {"GPULEASE_WORKER_HOST": "::", "GPULEASE_WORKER_PORT": str(PORT)}
     told = {
         **config.environment,
         **spec.environment,
         "GPULEASE_GPU_CLASS": spec.gpu_class,
-        "GPULEASE_WORKER_HOST": "::",
-        "GPULEASE_WORKER_PORT": str(PORT),
-        **(agent if config.mode == "agent" else {}),
+        **(listener if config.mode == "queue" else agent),
     }
     return {name: value for name, value in told.items() if value}

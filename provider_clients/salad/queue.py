@@ -13,8 +13,7 @@ from typing import Any, Literal, cast
 from pydantic import AliasChoices, BaseModel, Field
 
 from provider_clients.errors import NotFound, OutcomeUnknown, ProviderError
-from provider_clients.http import ProviderHttp
-from provider_clients.salad.account import PER_MINUTE_MAX, SaladAccount
+from provider_clients.salad.account import SaladAccount
 from provider_clients.salad.replies import Moment, read_as
 
 QueueStatus = Literal["pending", "running", "succeeded", "cancelled", "failed"]
@@ -76,11 +75,11 @@ class JobsReply(BaseModel):
 
 
 class SaladQueue:
-    """Jobs of any queue of a project. It shares the key's requests a minute with the client that leases."""
+    """Jobs of any queue of a project. The account of a `SaladConfig` in queue mode has the right share of requests."""
 
-    def __init__(self, account: SaladAccount, *, http: ProviderHttp | None = None) -> None:
+    def __init__(self, account: SaladAccount) -> None:
         self._account = account
-        self._http = http or account.http(PER_MINUTE_MAX / 2)
+        self._http = account.http()
 
     async def aclose(self) -> None:
         await self._http.aclose()

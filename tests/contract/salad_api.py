@@ -88,6 +88,7 @@ async def salad(clock=None, **config):
         "base_url": BASE,
         "capabilities": CAPABLE,
         "image_gb": 1.0,
+        "per_minute": 6000.0,
         **config,
     }
     with respx.mock(assert_all_called=False) as api:

@@ -22,7 +22,7 @@ def config(**more):
         ({"project": "render-"}, "project 'render-'"),
         ({"organization": "a/../b"}, "organisation"),
         ({"api_key": ""}, "API key"),
-        ({"api_key": "two\nlines"}, "API key"),
+        ({"per_minute": 0.0}, "requests a minute"),
         ({"base_url": "api.salad.com"}, "base URL"),
         ({"priority": "cheapest"}, "priority 'cheapest'"),
         ({"mode": "both"}, "mode 'both'"),
@@ -75,16 +75,24 @@ def test_an_agent_is_told_where_it_reports():
         "GPULEASE_WORKER_ID": "w-1",
         "GPULEASE_WORKER_KEY": "gpw_k",
         "GPULEASE_GPU_CLASS": "RTX 4090",
-        "GPULEASE_WORKER_HOST": "::",
-        "GPULEASE_WORKER_PORT": "8000",
     }
+    assert "readiness_probe" not in body
 
 
 def test_a_container_for_a_queue_is_no_agent():
     body = group_body(config(mode="queue"), SPEC, TAG, RTX_4090)
     assert body["queue_connection"] == {"queue_name": TAG, "path": "/generate", "port": 8000}
-    told = body["container"]["environment_variables"]
-    assert not {"GPULEASE_ORCHESTRATOR_URL", "GPULEASE_WORKER_ID", "GPULEASE_WORKER_KEY"} & set(told)
+    assert body["readiness_probe"]["http"]["path"] == "/hc"
+    assert body["container"]["environment_variables"] == {
+        "GPULEASE_GPU_CLASS": "RTX 4090",
+        "GPULEASE_WORKER_HOST": "::",
+        "GPULEASE_WORKER_PORT": "8000",
+    }
+
+
+def test_in_queue_mode_the_key_is_shared():
+    assert config(per_minute=100.0).account.per_minute == 100
+    assert config(per_minute=100.0, mode="queue").account.per_minute == 50
 
 
 def test_a_boot_takes_longer_for_a_larger_image():

@@ -25,14 +25,12 @@ async def test_groups_are_listed_by_their_names():
 
 UNREADABLE = [
     HTML,
-    httpx.Response(200, html="<html>"),
     httpx.Response(200, json=[]),
     httpx.Response(200, json={}),
     httpx.Response(200, json=None),
     httpx.Response(200),
     httpx.Response(200, json={"items": None}),
     httpx.Response(200, json={"items": [{"name": "gpl-w-1"}]}),
-    httpx.Response(500),
 ]
 
 
