@@ -150,9 +150,7 @@ async def build(  # noqa: PLR0913
     storage = LocalStorage(settings.data / "storage", address.origin, secret, clock)
     dispatcher = Dispatcher(store, clock, lambda claimed: agents.feed.publish(claimed.job.id))
     agents = Agents(store, clock, settings, storage, dispatcher)
-    agents.stop_with_us = frozenset(name for name, one in clients.items() if one.stops_with_us)
     market = Market(dict(clients), clock)
-    agents.hosted = market.hosted
     deployment = Deployment(await _deployment_id(store, clock), secret, address.origin, _exclusive(settings))
     leases = Leases(store, clock, dict(clients), market, deployment)
     applier = Applier(store, clock, leases, market, agents.hosts, dispatcher, dice)
@@ -161,12 +159,6 @@ async def build(  # noqa: PLR0913
     reconciler = Reconciler(observer, applier, agents, lambda: policy.current)
     submitter = Submitter(store, clock, settings, dispatcher)
     loops = Loops()
-    submitter.origin = agents.origin = address.origin
-    submitter.blocked = reconciler.blocked
-    agents.drain = applier.drain
-    submitter.on_submit = agents.on_change = applier.on_change = leases.on_change = lambda: loops.nudge(
-        "reconcile"
-    )
     parts = Parts(
         settings=settings,
         clock=clock,
@@ -179,15 +171,31 @@ async def build(  # noqa: PLR0913
         applier=applier,
         inventory=Inventory(applier, Orphans(leases), settings.health_period_s),
         upkeep=Upkeep(applier),
-        owners=Owners(store, clock, secret, _enrolment_key(settings), "buffer" in clients),
+        owners=Owners(store, clock, secret, _enrolment_key(settings), "buffer" in settings.providers),
         hosting=Hosting(store, deployment, host_environments(settings, clients), settings.data / "hosts"),
         missing=missing_of(settings),
         reconciler=reconciler,
         policy=policy,
         loops=loops,
     )
+    _tie(parts)
     retention = Retention(store, storage, agents.logs, clock, settings.retention_s)
     return Orchestrator(parts, _webhooks(parts), retention)
+
+
+def _tie(parts: Parts) -> None:
+    """What some parts must tell others, above or beside them."""
+    agents, leases, submitter = parts.agents, parts.applier.leases, parts.submitter
+    submitter.origin = agents.origin = leases.deployment.origin
+    submitter.blocked = parts.reconciler.blocked
+    agents.hosted = parts.market.hosted
+    agents.stop_with_us = frozenset(name for name, one in leases.providers.items() if one.stops_with_us)
+    agents.drain = parts.applier.drain
+
+    def nudge() -> None:
+        parts.loops.nudge("reconcile")
+
+    submitter.on_submit = agents.on_change = parts.applier.on_change = leases.on_change = nudge
 
 
 def _exclusive(settings: Settings) -> frozenset[str]:

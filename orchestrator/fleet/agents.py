@@ -72,6 +72,7 @@ class Agents:
             usd_per_hour=said.usd_per_hour,
         )
         cut_off = await self._cut_off(worker, said.incarnation)
+        self._note_heard(worker)
         if not await self._store.register_worker(worker.id, registration, now=self._clock.now()):
             raise stale("This worker is not to serve: it was let go.")
         if cut_off:
@@ -88,8 +89,7 @@ class Agents:
         now = self._clock.now()
         if said.incarnation is None and worker.owned and worker.state is WorkerState.STARTING:
             await self._store.register_worker(worker.id, _first_generation(said), now=now)
-        if worker.owned:
-            self._heard[worker.id] = now
+        self._note_heard(worker)
         beat = Beat(worker.id, said.incarnation, now, said.resident, said.error, said.attempts)
         if not await self._record(beat):
             raise stale(
@@ -160,6 +160,10 @@ class Agents:
         """How long ago each owner's machine was heard, in seconds."""
         now = self._clock.now()
         return {worker_id: now - at for worker_id, at in self._heard.items()}
+
+    def _note_heard(self, worker: Worker) -> None:
+        if worker.owned:
+            self._heard[worker.id] = self._clock.now()
 
     def _ends_with_us(self, worker: Worker) -> bool:
         return self._dispatcher.closed and worker.provider in self.stop_with_us
