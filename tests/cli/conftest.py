@@ -1,4 +1,12 @@
+"""A stand-in for the server, and the providers' emulators by their bare names."""
+
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+
 from stand_in import StandIn, serving
 
 from gpulease.client import Client

@@ -35,6 +35,7 @@ class StandIn:
     """After so many events the next streams break."""
     ends_as: str = "succeeded"
     step_s: float = 0.01
+    switched_off: set[str] = field(default_factory=set)
     hold: bool = False
     """Jobs stay queued until they are cancelled."""
     url: str = ""
@@ -111,6 +112,7 @@ def create_app(state: StandIn) -> FastAPI:
     _add_files(app, state)
     _add_events(app, state)
     _add_fleet(app, state)
+    _add_money(app, state)
     return app
 
 
@@ -247,7 +249,8 @@ def _add_fleet(app: FastAPI, state: StandIn) -> None:
     async def order(worker_id: str, verb: str):
         if worker_id != "w1":
             return problem(404, "There is no such worker")
-        return worker | {"state": {"drain": "draining", "stop": "stopping"}.get(verb, "ready")}
+        state = {"drain": "draining", "stop": "stopping"}.get(verb, "ready")
+        return worker | {"state": state, "paused": verb == "pause"}
 
     @app.get("/v1/engines")
     async def engines():
@@ -264,6 +267,10 @@ def _add_fleet(app: FastAPI, state: StandIn) -> None:
         by = [{"provider": "local", "usd": 0.5}]
         return {"since": _now(), "usd_total": 0.5, "usd_today": 0.25, "by_provider": by, "leases": []}
 
+    _add_policy(app)
+
+
+def _add_policy(app: FastAPI) -> None:
     @app.get("/v1/policy")
     async def policy():
         return {"name": "whatif"}
@@ -275,6 +282,42 @@ def _add_fleet(app: FastAPI, state: StandIn) -> None:
     @app.get("/livez")
     async def live():
         return {"status": "ok"}
+
+
+def _add_money(app: FastAPI, state: StandIn) -> None:
+    cooled = {"gpu_class": "media:fast", "usd_per_hour": 1.0, "count_max": None, "cooled_s": 120.0}
+    comput3 = {"name": "comput3", "configured": True, "missing": [], "hosted": True, "offers": [cooled]}
+    rest = {"workers": 2, "usd_per_hour": 2.0, "fault": "the key was refused", "strangers": ["n-1"]}
+    salad = {"name": "salad", "configured": False, "missing": ["SALAD_API_KEY"], "hosted": False}
+    nothing = {"offers": [], "workers": 0, "usd_per_hour": 0.0, "fault": None, "strangers": []}
+
+    def items():
+        return [
+            one | {"enabled": one["name"] not in state.switched_off}
+            for one in (comput3 | rest, salad | nothing)
+        ]
+
+    @app.get("/v1/providers")
+    async def providers():
+        return {"items": items()}
+
+    @app.post("/v1/providers/{name}/{verb}")
+    async def switch(name: str, verb: str):
+        found = [one for one in items() if one["name"] == name]
+        if not found:
+            return problem(404, "There is no such provider")
+        (state.switched_off.add if verb == "disable" else state.switched_off.discard)(name)
+        return next(one for one in items() if one["name"] == name)
+
+    @app.get("/v1/leases")
+    async def leases(hours: float = 24.0):
+        lease = {"worker_id": "w1", "provider": "comput3", "gpu_class": "media:fast", "instance_id": "i-1"}
+        times = {"started_at": _now(), "ended_at": None, "billed_s": None, "busy_s": 30.0}
+        return {
+            "items": [lease | times | {"usd_per_hour": 1.0, "usd": 0.25}],
+            "usd_total": 0.25,
+            "hours": hours,
+        }
 
 
 class _Quiet(uvicorn.Server):

@@ -14,7 +14,8 @@ from gpulease.cli.main import main
 
 COMMANDS = (
     *("demo", "up", "worker", "submit", "run", "jobs", "job", "watch", "result", "cancel"),
-    *("workers", "drain", "stop", "engines", "plan", "costs", "doctor", "keys"),
+    *("workers", "pause", "resume", "drain", "stop", "engines", "plan", "costs", "leases"),
+    *("providers", "doctor", "keys"),
 )
 
 
@@ -113,6 +114,10 @@ def test_submit_prints_the_id_and_its_key_holds(gpulease, state):
         ["jobs", "--status", "done"],
         ["submit", "csm", "x", "--max-time", "1"],
         ["keys", "create", "--role", "boss"],
+        ["keys", "create", "--role", "worker"],
+        ["keys", "create", "--role", "admin", "--worker-id", "a"],
+        ["providers", "check", "nobody"],
+        ["leases", "--hours", "0"],
         ["keys", "list", "--data", "nowhere"],
         ["--url", "nonsense", "jobs"],
         ["frobnicate"],
@@ -173,7 +178,7 @@ def test_ctrl_c_in_run_cancels_the_job(gpulease, state, tmp_path):
     assert [job["status"] for job in state.jobs.values()] == ["cancelled"]
 
 
-@pytest.mark.parametrize("command", ["workers", "engines", "plan", "costs", "jobs"])
+@pytest.mark.parametrize("command", ["workers", "engines", "plan", "costs", "leases", "providers", "jobs"])
 def test_lists_are_tables_for_people_and_json_for_programs(gpulease, command):
     gpulease("submit", "csm", "Hello.")
     assert gpulease(command).stdout
@@ -184,6 +189,36 @@ def test_drain_and_stop(gpulease):
     assert "draining" in gpulease("drain", "w1").stderr
     assert json.loads(gpulease("stop", "w1", "--json").stdout)["state"] == "stopping"
     assert gpulease("stop", "none").returncode == 1
+
+
+def test_pause_and_resume(gpulease):
+    assert "Worker w1 is paused" in gpulease("pause", "w1").stderr
+    assert "Worker w1 is ready" in gpulease("resume", "w1").stderr
+
+
+def test_providers_say_what_they_sell_and_what_is_wrong(gpulease):
+    shown = gpulease("providers").stdout
+    comput3, salad = (line for line in shown.splitlines() if line.startswith(("comput3", "salad")))
+    assert "media:fast $1.00/h (sold out, again in 120 s)" in comput3
+    assert "the key was refused; not ours, and left alone: n-1" in comput3
+    assert "not configured" in salad
+    assert "set SALAD_API_KEY" in salad
+
+
+def test_a_provider_is_switched_off_and_on(gpulease, state):
+    assert "comput3 is off" in gpulease("providers", "disable", "comput3").stderr
+    assert state.switched_off == {"comput3"}
+    assert json.loads(gpulease("providers", "enable", "comput3", "--json").stdout)["enabled"]
+    assert gpulease("providers", "enable", "nobody").returncode == 1
+
+
+def test_leases_show_interval_price_and_cost(gpulease):
+    shown = gpulease("leases", "--hours", "2").stdout
+    assert "w1  " in shown
+    assert "now" in shown
+    assert "30.0 s" in shown
+    assert "total $0.250000 in 2.0 h" in shown
+    assert json.loads(gpulease("leases", "--hours", "2", "--json").stdout)["hours"] == 2
 
 
 def test_doctor_finds_the_server_and_says_what_can_run(gpulease):
@@ -205,6 +240,20 @@ def test_keys_are_shown_once_and_listed_without_their_secret(gpulease, tmp_path)
     assert not any(
         secret.encode() in path.read_bytes() for path in (tmp_path / "d").iterdir() if path.is_file()
     )
+
+
+def test_an_owners_key_is_for_one_machine(gpulease, tmp_path):
+    made = [
+        gpulease("keys", "create", "--role", "worker", "--worker-id", one, "--data", "d") for one in "aab"
+    ]
+    keys = [one.stdout.strip() for one in made]
+    assert keys[0] == keys[1] != keys[2]
+    assert "--worker-id a" in made[0].stderr
+    shown = json.loads(
+        gpulease("keys", "create", "--role", "worker", "--worker-id", "a", "--data", "d", "--json").stdout
+    )
+    assert shown == {"key": keys[0], "role": "worker", "worker_id": "a"}
+    assert (tmp_path / "d" / "deployment.key").stat().st_mode & 0o077 == 0
 
 
 def test_the_program_is_a_module_too(tmp_path):
