@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 
 KEY = "wk-test"
+HOST_KEY = "host-test"
 
 
 @dataclass
@@ -29,6 +30,10 @@ class Emulator:
     fetched: list[str] = field(default_factory=list)
     stored: dict[str, bytes] = field(default_factory=dict)
     registered: list[dict[str, Any]] = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
+    duties: list[dict[str, Any]] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
+    duties_asked: int = 0
     beats: list[dict[str, Any]] = field(default_factory=list)
     beat_times: list[float] = field(default_factory=list)
     refused: int = 0
@@ -68,6 +73,7 @@ class Emulator:
 
 def make_app(world: Emulator) -> FastAPI:
     app = FastAPI()
+    _host_routes(app, world)
     _agent_routes(app, world)
     _attempt_routes(app, world)
     _storage_routes(app, world)
@@ -83,12 +89,24 @@ def _check(world: Emulator, request: Request) -> None:
         raise HTTPException(401, "wrong key")
 
 
+def _host_routes(app: FastAPI, world: Emulator) -> None:
+    @app.get("/internal/hosts/{name}/duties")
+    async def duties(name: str, request: Request) -> dict[str, Any]:
+        if world.down:
+            raise HTTPException(503, "down")
+        if request.headers.get("x-internal-api-key") != HOST_KEY:
+            raise HTTPException(401, "wrong key")
+        world.duties_asked += 1
+        return {"duties": world.duties, "news": world.news}
+
+
 def _agent_routes(app: FastAPI, world: Emulator) -> None:
     base = "/internal/workers/{worker_id}"
 
     @app.post(base + "/register")
-    async def register(request: Request) -> dict[str, Any]:
+    async def register(worker_id: str, request: Request) -> dict[str, Any]:
         _check(world, request)
+        world.workers.append(worker_id)
         world.registered.append(await request.json())
         world.forgotten = False
         times = {name: getattr(world, name) for name in ("heartbeat_s", "claim_wait_s", "orphan_after_s")}

@@ -1,7 +1,9 @@
 """`csm` by the CSM app of a media node."""
 
+import asyncio
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,8 @@ class CsmGradio:
         reference = None
         if asked.voice == "clone":
             field = "reference_audio_url"
-            reference = await self._gradio.upload(Path(job.files[field]), job.inputs[field])
+            path = await asyncio.to_thread(_mono, Path(job.files[field]))
+            reference = await self._gradio.upload(path, path.name if path.suffix else job.inputs[field])
         return [
             _VOICES.get(asked.voice, asked.voice),
             asked.reference_text or "" if reference else "",
@@ -113,3 +116,28 @@ def _ignored(asked: CsmInput) -> tuple[str, ...]:
     if asked.voice == "clone":
         return ()
     return tuple(name for name in ("reference_audio_url", "reference_text") if getattr(asked, name))
+
+
+def _mono(path: Path) -> Path:
+    """The app takes one channel only. Without PyAV here the file goes as it is.
+
+    Raises:
+        InputFault: it is no sound.
+    """
+    if find_spec("av") is None:
+        return path
+    import av  # noqa: PLC0415  Only hosts with the engines' extras have it.
+
+    target = path.with_suffix(".wav")
+    try:
+        with av.open(str(path), metadata_errors="ignore") as source, av.open(str(target), "w") as sink:
+            rate_hz = source.streams.audio[0].codec_context.sample_rate
+            stream = sink.add_stream("pcm_s16le", rate=rate_hz, layout="mono")
+            mix = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
+            for frame in source.decode(audio=0):
+                for mixed in mix.resample(frame):
+                    sink.mux(stream.encode(mixed))
+            sink.mux(stream.encode(None))
+    except (av.error.FFmpegError, IndexError, ValueError) as error:
+        raise InputFault("input_not_audio", f"reference_audio_url is no sound: {error}") from error
+    return target
