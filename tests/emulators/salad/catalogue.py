@@ -80,7 +80,8 @@ def usd_per_hour(resources: dict[str, Any], priority: str) -> Decimal | None:
     """The price of one replica with these resources; None where it is not sold at that priority."""
     gpu = gpu_class(resources)
     if gpu is None:
-        return USD_PER_VCPU_HOUR * resources["cpu"] + USD_PER_GB_HOUR * resources["memory"] / 1024
+        vcpus, memory_mb = Decimal(resources["cpu"]), Decimal(resources["memory"])
+        return USD_PER_VCPU_HOUR * vcpus + USD_PER_GB_HOUR * memory_mb / 1024
     price = gpu.prices.get(priority)
     return None if price is None else Decimal(price)
 

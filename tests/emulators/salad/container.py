@@ -1,10 +1,8 @@
 """One container: a process group with an environment and a folder of its own, ended by SIGKILL and nothing else."""
 
 import asyncio
-import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from salad.sweep import MARK, kill_marked
+from salad.sweep import MARK, kill_marked, kill_tree
 
 INHERITED = ("PATH", "HOME", "VIRTUAL_ENV", "PYTHONPATH")
 
@@ -51,8 +49,7 @@ class Container:
     async def kill(self) -> None:
         """Ends the group and whatever left it, and takes the folder away. Safe to repeat."""
         if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            await asyncio.to_thread(kill_tree, self.process.pid)
         await self.process.wait()
         await asyncio.to_thread(kill_marked, self.folder)
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)

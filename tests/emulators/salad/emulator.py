@@ -137,9 +137,8 @@ class SaladEmulator:
 
 def _undertaker(folder: Path) -> subprocess.Popen[bytes]:
     """Outlives us just long enough to end what we left, should we be killed."""
-    return subprocess.Popen(
-        (sys.executable, undertaker.__file__, str(folder)), stdin=subprocess.PIPE, start_new_session=True
-    )
+    argv = (sys.executable, "-S", "-E", undertaker.__file__, str(folder), *sys.path)
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:

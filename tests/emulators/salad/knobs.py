@@ -85,8 +85,11 @@ class Dice:
         self._seed = seed
         self._streams: dict[str, random.Random] = {}
 
-    def hits(self, name: str) -> bool:
+    def hits(self, name: str, *, unless: bool = False) -> bool:
+        """`unless` spares this occasion, though not its draw, and leaves a fault that waits for the next one."""
         drawn = self.up_to(name, 1.0)
+        if unless:
+            return False
         if name in self._knobs.next:
             self._knobs.next.remove(name)
             return True

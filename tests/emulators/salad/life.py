@@ -203,7 +203,8 @@ class _Life:
     def _fate(self) -> tuple[Order, float | None]:
         """What takes this machine away, and how long after the container came up; None is never."""
         knobs, dice = self.cloud.knobs, self.cloud.dice
-        dies, preempted = dice.hits("node_death"), dice.hits("preemption")
+        dies = dice.hits("node_death")
+        preempted = dice.hits("preemption", unless=dies)
         death_s = dice.up_to("node_death_s", knobs.node_death_within_s)
         preemption_s = dice.up_to("preemption_s", knobs.preemption_within_s)
         if dies:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -33,3 +34,15 @@ def kill_marked(folder: Path) -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         time.sleep(_PERIOD_S)
+
+
+def kill_tree(leader: int) -> None:
+    """Ends a process group and all that descends from its leader, whatever these made of their environment."""
+    doomed: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        doomed = psutil.Process(leader).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+    for process in doomed:
+        with contextlib.suppress(psutil.Error):
+            process.kill()

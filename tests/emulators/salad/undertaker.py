@@ -1,6 +1,7 @@
 """A program beside the emulator: should that end without a word, it ends what the emulator left running.
 
-`python undertaker.py FOLDER` waits for its standard input to end; "done" on it means that nothing was left.
+`python -S undertaker.py FOLDER PATH...` waits for its standard input to end; "done" on it means that nothing was left.
+Modules are looked for on the paths.
 """
 
 import shutil
@@ -13,10 +14,10 @@ DONE = b"done"
 def main() -> None:
     if sys.stdin.buffer.read() == DONE:
         return
-    folder = Path(sys.argv[1])
-    from sweep import kill_marked  # noqa: PLC0415  Seldom needed, and slow to load.
+    folder, *sys.path[:0] = sys.argv[1:]
+    from salad.sweep import kill_marked  # noqa: PLC0415  Seldom needed, and slow to load.
 
-    kill_marked(folder)
+    kill_marked(Path(folder))
     shutil.rmtree(folder, ignore_errors=True)
 
 
