@@ -60,10 +60,12 @@ class Unsent(ProviderError):
 
 @dataclass(slots=True)
 class Pace:
-    """A token bucket: `burst` calls at once, and `per_minute` in the long run. Nobody waits over `wait_s_max`."""
+    """A token bucket that lets no more than `per_minute` calls go in any minute, a sixth of them at once.
+
+    Nobody waits longer than `wait_s_max`.
+    """
 
     per_minute: float
-    burst: int = 10
     wait_s_max: float = 30.0
     clock: Callable[[], float] = time.monotonic
     _tokens: float = 0.0
@@ -80,9 +82,11 @@ class Pace:
     def reserve(self) -> float:
         """Takes a token, if need be one that is still to come, and says in how many seconds it is there."""
         now = self.clock()
-        grown = self.burst if self._at is None else self._tokens + (now - self._at) * self.per_minute / 60
-        self._tokens, self._at = min(self.burst, grown) - 1, now
-        return max(0.0, -self._tokens * 60 / self.per_minute)
+        burst = max(1.0, self.per_minute / 6)
+        per_second = max(1.0, self.per_minute - burst) / 60
+        grown = burst if self._at is None else self._tokens + (now - self._at) * per_second
+        self._tokens, self._at = min(burst, grown) - 1, now
+        return max(0.0, -self._tokens / per_second)
 
 
 class ProviderHttp:

@@ -8,6 +8,7 @@ from typing import Any
 
 from comput3.cloud import Comput3Emulator
 from salad.emulator import SaladEmulator
+from salad.knobs import Knobs
 
 from provider_clients.base import LaunchSpec
 from provider_clients.comput3 import Comput3, Comput3Config, Patience
@@ -56,7 +57,7 @@ async def gone(provider, instance_id, patience_s=30):
                 receipt = await provider.delete(instance_id) or receipt
             except NotFound:
                 return receipt
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.15)
 
 
 @dataclass
@@ -209,7 +210,8 @@ async def comput3_world(_):
 
 @asynccontextmanager
 async def salad_world(folder, mode="agent"):
-    async with SaladEmulator("salad-key", argv=SLEEP, folder=folder) as cloud:
+    quick = Knobs(allocate_s=0.01, download_s=0.02, create_s=0.01, stop_lag_s=0.05)
+    async with SaladEmulator("salad-key", argv=SLEEP, knobs=quick, folder=folder) as cloud:
 
         def make(key):
             return Salad(
