@@ -8,9 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -18,24 +16,21 @@ import structlog
 
 from gpulease.contract import agent as wire
 from gpulease.contract.jobs import Fault
-from worker_image.attempt import Tools
-from worker_image.execute import Runs
-from worker_image.link import Link, LinkError, Refused, Rejected, Stale, Unreachable, patiently
-from worker_image.media.fetch import Fetcher
-from worker_image.media.prefetch import Prefetched
+from worker_image.link import Link, LinkError, Refused, Rejected, Stale, Unreachable
 from worker_image.serving.beats import Beats, BeatThread, News
 from worker_image.serving.claims import Claims
+from worker_image.serving.enrolment import Enrolment, LetGo
 from worker_image.serving.gate import LEAVING, ORCHESTRATOR, OWNER, UNREGISTERED, Gate
 from worker_image.serving.held import Held
-from worker_image.settings import Settings
-from worker_image.slots import Slots
+from worker_image.serving.machine import Machine
 
 FIRST_CONTACT_S_MAX = 120.0
 GOODBYE_S_MAX = 2.0
 RETRY_S = 1.0
-VERSION = "1"
 STOPPED = Fault(kind="host", code="worker_stopped", message="The worker was stopped before the job was done.")
 ORPHANED = Fault(kind="host", code="worker_orphaned", message="The worker lost touch with the orchestrator.")
+
+__all__ = ["Agent", "Exit", "Machine"]
 
 _log = structlog.get_logger()
 
@@ -47,21 +42,6 @@ class Exit(IntEnum):
     REFUSED = 2
     ORPHANED = 3
     UNREACHABLE = 4
-
-
-class LetGo(Exception):
-    """The orchestrator has no more use for this worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What this worker is made of; the HTTP app shares it."""
-
-    settings: Settings
-    executor: Runs
-    prefetched: Prefetched
-    slots: Slots
-    scratch: Path
 
 
 class Agent:
@@ -82,6 +62,7 @@ class Agent:
         self._machine = machine
         self._link = link
         self._incarnation = incarnation or uuid4().hex
+        self._enrolment = Enrolment(machine, link, self._incarnation)
         self._gate = gate or Gate()
         self._thread = thread
         self._held = Held(machine.slots, self._on_held)
@@ -90,55 +71,45 @@ class Agent:
         self._news: asyncio.Queue[News] = asyncio.Queue()
         self._beats: Beats | None = None
         self._claims = Claims(link, machine.slots, self._gate, self._incarnation, machine.executor.resident)
-        self._rules = wire.RegisterReply(heartbeat_s=5.0, claim_wait_s=20.0, orphan_after_s=120.0, origin="")
-        self._registered_at = 0.0
         self._lost_at: float | None = None
-        self._tools: Tools | None = None
-        self._fetcher: Fetcher | None = None
         self.first_contact_s_max = FIRST_CONTACT_S_MAX
         self.on_busy: Callable[[bool], None] = lambda _: None
 
     async def run(self) -> Exit:
         """Serves until it is told to stop, by the orchestrator or by `stop`, or has been alone for too long."""
-        quiet = self.first_contact_s_max == 0
-        say = _log.debug if quiet else _log.error
         try:
-            if not await self._first_contact():
+            if not await self._enrolment.first(self.first_contact_s_max, self._wanted):
                 return Exit.STOPPED
             return await self._serve()
         except (Refused, Rejected) as error:
-            say("refused", error=str(error))
+            self._say("refused", error=str(error))
             return Exit.REFUSED
         except (LetGo, Stale) as error:
-            (_log.debug if quiet and not self._registered_at else _log.info)("let_go", reason=str(error))
+            self._say("let_go", reason=str(error))
             return Exit.STOPPED
         except LinkError as error:
-            say("no_orchestrator", error=str(error))
+            self._say("no_orchestrator", error=str(error))
             return Exit.UNREACHABLE
         finally:
             await self._held.end(0.0, STOPPED)
-            if self._fetcher is not None:
-                await self._fetcher.aclose()
+            await self._enrolment.aclose()
             self._machine.prefetched.drop()
-            if self._registered_at:
+            if self.served:
                 _log.info("stopped", jobs=self._held.done)
+
+    @property
+    def served(self) -> bool:
+        """Whether the orchestrator has taken it on."""
+        return self._enrolment.at > 0
+
+    def _say(self, event: str, **why: str) -> None:
+        """Why it ends, unless it was a quiet try that failed."""
+        if self.served or self.first_contact_s_max:
+            _log.warning(event, **why)
 
     def stop(self) -> None:
         """No more claims; running attempts get the grace of the settings, then end as the host's fault."""
         self._wanted.set()
-
-    async def _first_contact(self) -> bool:
-        """Registers, and is patient until `stop`: False then."""
-        contact = asyncio.ensure_future(patiently(self._try_to_register, for_s=self.first_contact_s_max))
-        stop = asyncio.create_task(self._wanted.wait())
-        await asyncio.wait({contact, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if contact.done():
-            await contact
-            return True
-        contact.cancel()
-        await asyncio.gather(contact, return_exceptions=True)
-        return False
 
     async def _serve(self) -> Exit:
         async with self._beating() as beats:
@@ -164,61 +135,6 @@ class Agent:
             async with asyncio.timeout(GOODBYE_S_MAX):
                 await beats.last(self._beat())
         return Exit.STOPPED
-
-    async def _try_to_register(self) -> None:
-        try:
-            await self._register()
-        except Unreachable as error:
-            if self._lost_at is None and self.first_contact_s_max:
-                self._lost_at = time.monotonic()
-                _log.warning("no_answer", url=self._machine.settings.orchestrator_url, error=str(error))
-            raise
-        self._lost_at = None
-
-    async def _register(self) -> None:
-        settings = self._machine.settings
-        said = wire.RegisterRequest(
-            incarnation=self._incarnation,
-            engines=self._machine.executor.offers,
-            gpu_class=settings.gpu_class,
-            vram_gb=settings.vram_gb,
-            capacity=settings.capacity,
-            usd_per_hour=settings.usd_per_hour,
-            version=VERSION,
-        )
-        try:
-            self._rules = await self._link.register(said)
-        except Stale as error:
-            raise LetGo(str(error)) from error
-        self._registered_at = time.monotonic()
-        self._claims.wait_s = self._rules.claim_wait_s
-        if self._tools is None:
-            self._tools = self._equip()
-        names = [one.engine for one in said.engines]
-        _log.info(
-            "registered",
-            url=settings.orchestrator_url,
-            worker_id=settings.worker_id,
-            engines=names,
-            capacity=said.capacity,
-        )
-
-    def _equip(self) -> Tools:
-        settings = self._machine.settings
-        origins = [origin for origin in (self._rules.origin, settings.orchestrator_url) if origin]
-        self._fetcher = Fetcher(
-            allow_hosts=settings.allow_private_hosts,
-            allow_origins=origins,
-            bytes_max=settings.download_bytes_max,
-        )
-        return Tools(
-            link=self._link,
-            executor=self._machine.executor,
-            fetcher=self._fetcher,
-            incarnation=self._incarnation,
-            folder=self._machine.scratch / "attempts",
-            finish_patience_s=self._rules.orphan_after_s,
-        )
 
     # Heartbeats
 
@@ -249,8 +165,8 @@ class Agent:
 
     def _publish(self, *, now: bool = False) -> None:
         if self._beats is not None:
-            self._beats.period_s = self._rules.heartbeat_s
-            self._beats.stuck_s_max = self._rules.orphan_after_s
+            self._beats.period_s = self._enrolment.rules.heartbeat_s
+            self._beats.stuck_s_max = self._enrolment.rules.orphan_after_s
             self._beats.say(self._beat(), now=now)
 
     def _beat(self) -> wire.HeartbeatRequest:
@@ -277,7 +193,7 @@ class Agent:
             news = await self._news.get()
             await self._take_news(news)
             silent_s = time.monotonic() - max(self._link.heard_at, beats.heard_at)
-            if silent_s > self._rules.orphan_after_s:
+            if silent_s > self._enrolment.rules.orphan_after_s:
                 _log.error("orphaned", silent_s=round(silent_s, 1))
                 await self._held.end(0.0, ORPHANED)
                 return Exit.ORPHANED
@@ -290,8 +206,8 @@ class Agent:
         elif isinstance(news.error, Unreachable):
             self._note_lost(news)
         elif isinstance(news.error, Stale):
-            if news.asked_at > self._registered_at:
-                await self._register_again()
+            if news.asked_at > self._enrolment.at:
+                await self._enrolment.again()
         elif news.error is not None:
             raise news.error
 
@@ -304,8 +220,8 @@ class Agent:
         if held != self._gate.held_by(ORCHESTRATOR):
             _log.info("told_to_drain" if told.drain else "told_to_pause" if told.pause else "told_to_resume")
             self._gate.hold(ORCHESTRATOR, held=held)
-        if told.prefetch is not None and self._fetcher is not None:
-            self._machine.prefetched.hint(told.prefetch, self._fetcher)
+        if told.prefetch is not None:
+            self._machine.prefetched.hint(told.prefetch, self._enrolment.tools().fetcher)
 
     def _note_lost(self, news: News) -> None:
         if self._lost_at is None:
@@ -317,21 +233,15 @@ class Agent:
             _log.info("connection_back", after_s=round(time.monotonic() - self._lost_at, 1))
             self._lost_at = None
 
-    async def _register_again(self) -> None:
-        """The orchestrator may have started anew and not know this incarnation."""
-        try:
-            await self._register()
-        except Unreachable as error:
-            _log.warning("register_failed", error=str(error))
-
     # Claims
 
     async def _claim_forever(self) -> Exit:
         while True:
+            self._claims.wait_s = self._enrolment.rules.claim_wait_s
             try:
                 reply = await self._claims.next()
             except Stale:
-                await self._register_again()
+                await self._enrolment.again()
                 await asyncio.sleep(RETRY_S)
             except Unreachable as error:
                 _log.debug("claim_failed", error=str(error))
@@ -342,8 +252,7 @@ class Agent:
 
     async def _take_claim(self, reply: wire.ClaimReply) -> None:
         if reply.assignment is not None:
-            if self._tools is not None:
-                await self._held.begin(reply.assignment, self._tools)
+            await self._held.begin(reply.assignment, self._enrolment.tools())
         elif reply.stop:
             raise LetGo("told to stop")
         elif reply.drain:

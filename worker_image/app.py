@@ -86,10 +86,10 @@ async def _serve_agent(running: Running) -> int:
         async with _deletion_cost(settings) as on_busy:
             patience_s = FIRST_CONTACT_S_MAX
             while True:
-                code = await _one_agent(running, patience_s, on_busy)
+                code, served = await _one_agent(running, patience_s, on_busy)
                 if stop.is_set() or not _rests(settings, code):
                     return code
-                if patience_s or code is Exit.STOPPED:
+                if patience_s or served:
                     _log.info("resting", every_s=settings.rest_s)
                 patience_s = 0.0
                 await running.pool.unload()
@@ -101,7 +101,10 @@ async def _serve_agent(running: Running) -> int:
         stop.set()
 
 
-async def _one_agent(running: Running, patience_s: float, on_busy: Callable[[bool], None]) -> Exit:
+async def _one_agent(
+    running: Running, patience_s: float, on_busy: Callable[[bool], None]
+) -> tuple[Exit, bool]:
+    """Why it ended, and whether the orchestrator had taken it on."""
     settings = running.machine.settings
     key = settings.worker_key.get_secret_value() if settings.worker_key else None
     link = Link(settings.orchestrator_url or "", settings.worker_id or "", key)
@@ -109,7 +112,7 @@ async def _one_agent(running: Running, patience_s: float, on_busy: Callable[[boo
     agent.first_contact_s_max, agent.on_busy = patience_s, on_busy
     ending = asyncio.create_task(_when(running.stop, agent))
     try:
-        return await agent.run()
+        return await agent.run(), agent.served
     finally:
         ending.cancel()
         await asyncio.gather(ending, return_exceptions=True)
