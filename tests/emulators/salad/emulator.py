@@ -99,7 +99,8 @@ class SaladEmulator:
         for part in ("instances", "logs"):
             (self._folder / part).mkdir(parents=True, exist_ok=True)
         self._server = await LoopbackServer.start(self._app(), self._port)
-        self._undertaker = _undertaker(self._cloud.config.folder / "instances")
+        folder = self._cloud.config.folder
+        self._undertaker = _undertaker(folder if self._own_folder else folder / "instances")
         self._cloud.url = f"http://{self._server.address}"
         return self
 
