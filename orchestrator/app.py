@@ -55,6 +55,7 @@ from provider_clients.static import Static
 from scaling.states import WorkerState
 
 STOP_S_MAX = 20.0
+FIRST_OFFERS_S_MAX = 3.0
 log = structlog.get_logger()
 
 
@@ -85,8 +86,9 @@ class Orchestrator:
         parts = self.parts
         await parts.policy.load()
         await Switches(parts.store, parts.market, parts.clock).load()
-        await parts.market.refresh()
+        await self._first_offers()
         await self._enrol_static()
+        await self._go_on_deleting()
         parts.hosting.start()
         loops = parts.loops
         loops.add("reconcile", parts.reconciler.step, parts.settings.reconcile_period_s)
@@ -98,6 +100,17 @@ class Orchestrator:
         loops.start()
         loops.nudge("inventory")
         loops.nudge("reconcile")
+
+    async def _first_offers(self) -> None:
+        """A provider that is slow to answer does not hold up the start; its offers come with the next look."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_OFFERS_S_MAX):
+                await self.parts.market.refresh()
+
+    async def _go_on_deleting(self) -> None:
+        for worker in await self._live():
+            if worker.state is WorkerState.STOPPING:
+                self.parts.applier.leases.ensure_deleted(worker.id)
 
     async def _enrol_static(self) -> None:
         static = self.parts.applier.leases.providers.get("static")

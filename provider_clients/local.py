@@ -22,10 +22,12 @@ import psutil
 
 from provider_clients.base import Account, Instance, LaunchSpec
 from provider_clients.errors import NoCapacity, NotFound, Rejected
-from scaling.snapshot import Capability, Offer
+from scaling.snapshot import Capability, Estimate, Offer
 
 MARK = "GPULEASE_INSTANCE"
 GPU_CLASS = "cpu"
+BOOT = Estimate(mean_s=2.0, p90_s=5.0, p99_s=60.0)
+"""A process starts in two seconds, and on a machine that is busy with much else in many more."""
 TERM_GRACE_S = 5.0
 """A worker asked to end may take so long before it is killed."""
 LOGS_KEPT = 50
@@ -65,6 +67,7 @@ class LocalProvider:
                 usd_per_hour=self.usd_per_hour,
                 capabilities=self.capabilities,
                 count_max=max(0, self.workers_max - len(listed)),
+                boot_prior=BOOT,
             ),
         )
 

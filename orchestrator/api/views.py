@@ -13,6 +13,10 @@ from scaling.snapshot import Need
 from scaling.states import JobState
 
 
+SILENT_S_MAX = 45.0
+"""Shown as offline from then on: three missed health checks."""
+
+
 @overload
 def moment(at: float) -> datetime: ...
 @overload
@@ -100,11 +104,16 @@ def event_view(event: Event) -> EventView:
 
 def worker_view(worker: Worker, busy: int, now: float) -> dict[str, Any]:
     lease = worker_lease(worker)
+    silent_s = None if worker.heartbeat_at is None else now - worker.heartbeat_at
     return {
         "id": worker.id,
         "provider": worker.provider,
         "instance_id": worker.instance_id,
         "state": worker.state.value,
+        "owned": worker.owned,
+        "online": silent_s is not None and silent_s <= SILENT_S_MAX,
+        "address": worker.address,
+        "host_id": worker.host_id,
         "gpu_class": worker.gpu_class,
         "vram_gb": worker.vram_gb,
         "usd_per_hour": worker.usd_per_hour,
@@ -119,7 +128,7 @@ def worker_view(worker: Worker, busy: int, now: float) -> dict[str, Any]:
         "resident": worker.resident,
         "jobs_done": worker.jobs_done,
         "age_s": now - (worker.lease_from or worker.intended_at),
-        "heartbeat_age_s": None if worker.heartbeat_at is None else now - worker.heartbeat_at,
+        "heartbeat_age_s": silent_s,
         "error": worker.error,
     }
 
