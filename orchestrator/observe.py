@@ -70,7 +70,7 @@ class Observer:
             silent_s=self._since(worker.heartbeat_at, now),
             claim_silent_s=0.0 if parked else self._since(worker.claim_at, now),
             lease_age_s=max(0.0, now - worker.lease_from) if worker.lease_from else 0.0,
-            paused=worker.paused,
+            paused=worker.paused or worker.id in self.dispatcher.resting,
             probe_failures=worker.probe_failures,
             hosted=worker.provider in self.market.hosted,
         )

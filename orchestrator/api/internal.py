@@ -1,5 +1,7 @@
 """The agent protocol over HTTP, for workers and for the processes that host them."""
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
 from gpulease.contract import agent as wire
@@ -33,9 +35,16 @@ async def heartbeat(parts: Shared, said: wire.HeartbeatRequest, worker: KnownWor
 
 
 @router.post(WORKER + "/claim", response_model=wire.ClaimReply)
-async def claim(parts: Shared, said: wire.ClaimRequest, worker: KnownWorker) -> Response:
-    """Written out here: this reply is what a waiting job waits for."""
-    reply = await parts.agents.claim(worker, said)
+async def claim(parts: Shared, request: Request, said: wire.ClaimRequest, worker: KnownWorker) -> Response:
+    """Written out here: this reply is what a waiting job waits for. A caller that hangs up gets no job."""
+    claiming = asyncio.ensure_future(parts.agents.claim(worker, said))
+    hung_up = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({claiming, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        reply = claiming.result() if claiming.done() else wire.ClaimReply()
+    finally:
+        hung_up.cancel()
+        claiming.cancel()
     return Response(reply.model_dump_json(), media_type="application/json")
 
 

@@ -12,7 +12,6 @@ from orchestrator.store.rows import Attempt, Event, Job, Worker
 from scaling.snapshot import Need
 from scaling.states import JobState
 
-
 SILENT_S_MAX = 45.0
 """Shown as offline from then on: three missed health checks."""
 

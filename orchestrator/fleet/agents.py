@@ -95,8 +95,9 @@ class Agents:
             raise stale(
                 "Another incarnation of this worker has registered, or it was let go. Register again."
             )
+        self._dispatcher.rest(worker.id, on=said.status == "paused")
         if said.status == "leaving":
-            await self.drain(worker.id, "it said that it is leaving")
+            await self._leave(worker, said)
         cancel: tuple[int, ...] = ()
         if said.attempts is not None:
             self.held[worker.id] = HeldList(now, frozenset(said.attempts))
@@ -160,6 +161,20 @@ class Agents:
         """How long ago each owner's machine was heard, in seconds."""
         now = self._clock.now()
         return {worker_id: now - at for worker_id, at in self._heard.items()}
+
+    async def _leave(self, worker: Worker, said: wire.HeartbeatRequest) -> None:
+        """It takes no more jobs; with its last heartbeat, what it still had goes to others at once."""
+        await self.drain(worker.id, "it said that it is leaving")
+        if said.attempts != ():
+            return
+        lost = await self._store.lose_attempts(
+            worker.id, keep=(), reason="its worker left", now=self._clock.now()
+        )
+        for job_id in lost:
+            self.feed.publish(job_id)
+        if lost:
+            self._dispatcher.look_again()
+            self.on_change()
 
     def _note_heard(self, worker: Worker) -> None:
         if worker.owned:

@@ -30,6 +30,8 @@ class Dispatcher:
         self._on_claim = on_claim
         self._parked: dict[str, Parked] = {}
         self.closed = False
+        self.resting: set[str] = set()
+        """Workers whose owners paused them; they say so with every heartbeat."""
 
     def parked(self) -> frozenset[str]:
         return frozenset(self._parked)
@@ -68,6 +70,14 @@ class Dispatcher:
         if spot := self._parked.get(worker_id):
             spot.released = True
             spot.wake.set()
+
+    def rest(self, worker_id: str, *, on: bool) -> None:
+        """Its owner wants the machine for itself: its parked claim is answered with nothing."""
+        if not on:
+            self.resting.discard(worker_id)
+        elif worker_id not in self.resting:
+            self.resting.add(worker_id)
+            self.release(worker_id)
 
     def look_again(self) -> None:
         """Wakes everybody: jobs came back to the queue, which is rare."""

@@ -1,8 +1,11 @@
 """The agent protocol, from the orchestrator's side: fencing, parking, uploads."""
 
 import asyncio
+import json
 import time
 from uuid import uuid4
+
+from orchestrator.app import create_app
 
 
 async def test_a_parked_claim_is_answered_when_a_job_comes(world):
@@ -149,3 +152,40 @@ async def test_drain_ends_a_parked_claim_at_once(world):
     await asyncio.sleep(0.05)
     await world.http.post(f"/v1/workers/{agent.id}/drain")
     assert (await asyncio.wait_for(parked, 2)).json()["assignment"] is None
+
+
+async def test_a_claim_whose_caller_hung_up_gets_no_job(world):
+    agent = await world.agent()
+    app = create_app(world.orchestrator)
+    body = {"incarnation": agent.incarnation, "nonce": "nonce-of-the-dead", "wait_s": 30}
+    messages = [{"type": "http.request", "body": json.dumps(body).encode()}]
+    gone = asyncio.Event()
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_):
+        return None
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": f"/internal/workers/{agent.id}/claim",
+        "query_string": b"",
+        "headers": [(b"x-internal-api-key", agent.key.encode()), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+    }
+    call = asyncio.create_task(app(scope, receive, send))
+    dispatcher = world.orchestrator.parts.dispatcher
+    while agent.id not in dispatcher.parked():
+        await asyncio.sleep(0.01)
+    gone.set()
+    await asyncio.wait_for(call, 5)
+    assert not dispatcher.parked()
+    job = await world.submit()
+    assert (await world.http.get(f"/v1/jobs/{job['id']}")).json()["status"] == "queued"

@@ -1,5 +1,7 @@
 """Owners' machines: they enrol with a key, come and go, and are preferred while they are there."""
 
+import asyncio
+
 import pytest
 from api_world import TTS, World, settings, world
 
@@ -122,3 +124,31 @@ async def test_it_never_idles_out(world: World):
     assert (await shown(world, "home"))["state"] == "ready"
     listed = await Buffer(world.orchestrator.parts.agents.roster).list()
     assert [one.id for one in listed] == ["home"]
+
+
+async def test_a_machine_that_its_owner_paused_gets_nothing_until_it_resumes(world: World):
+    await register(world, "home")
+    claim = {"incarnation": "incarnation-1", "nonce": "nonce-0001", "wait_s": 30}
+    path = "/internal/workers/home/claim"
+    parked = asyncio.create_task(world.http.post(path, json=claim, headers=ENROLMENT))
+    while not world.orchestrator.parts.dispatcher.parked():
+        await asyncio.sleep(0.01)
+    beat = {"incarnation": "incarnation-1", "status": "paused", "attempts": []}
+    await world.http.post(SEED_PATH.format("home"), json=beat, headers=ENROLMENT)
+    assert (await parked).json()["assignment"] is None
+    await world.submit()
+    snapshot, _ = await world.orchestrator.parts.reconciler._observer.observe()
+    assert [one.paused for one in snapshot.workers] == [True]
+    beat["status"] = "idle"
+    await world.http.post(SEED_PATH.format("home"), json=beat, headers=ENROLMENT)
+    assert (await world.http.post(path, json=claim, headers=ENROLMENT)).json()["assignment"] is not None
+
+
+async def test_what_a_leaving_machine_still_had_goes_to_others_at_once(world: World):
+    await register(world, "home")
+    job = await world.submit()
+    claim = {"incarnation": "incarnation-1", "nonce": "nonce-0001", "wait_s": 0}
+    await world.http.post("/internal/workers/home/claim", json=claim, headers=ENROLMENT)
+    beat = {"incarnation": "incarnation-1", "status": "leaving", "attempts": []}
+    await world.http.post(SEED_PATH.format("home"), json=beat, headers=ENROLMENT)
+    assert (await world.http.get(f"/v1/jobs/{job['id']}")).json()["status"] == "queued"

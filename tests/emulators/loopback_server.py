@@ -29,6 +29,7 @@ class LoopbackServer:
     @classmethod
     async def start(cls, app: Any, port: int = 0) -> Self:
         listener = socket.create_server(("127.0.0.1", port))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False, ws="none")
         found = cls(listener, _Quiet(config))
         found._serving = asyncio.create_task(found._server.serve(sockets=[listener]))
