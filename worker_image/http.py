@@ -8,7 +8,7 @@ in its body, since that queue takes anything else for a broken worker; else fail
 """
 
 import secrets
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -161,14 +161,21 @@ def _shown(job_id: str, answer: Answer) -> dict[str, Any]:
 def _admit(request: Request, key: str | None) -> None:
     """This machine's own processes come in; others with the worker's key."""
     host = request.client.host if request.client else ""
-    try:
-        if ip_address(host).is_loopback:
-            return
-    except ValueError:
-        pass
+    if _is_own(host):
+        return
     given = request.headers.get("x-internal-api-key", "")
     if key is None or not secrets.compare_digest(given.encode(), key.encode()):
         raise Refusal(401, "A key is needed", "Send the worker's key as X-Internal-API-Key.")
+
+
+def _is_own(host: str) -> bool:
+    """Whether it is this machine; where we listen on IPv6, its IPv4 address comes inside an IPv6 one."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (inner or address).is_loopback
 
 
 def _faults(error: ValidationError) -> tuple[FieldFault, ...]:

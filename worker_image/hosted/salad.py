@@ -4,6 +4,7 @@ What the queue says of a job is about its delivery; how the job ended is in the 
 cannot be cancelled. Files are stored by the container itself, with what our agent would store them with.
 """
 
+import re
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -31,6 +32,7 @@ from worker_image.hosted.settings import HostSettings
 JOBS_PER_MINUTE, LOOKS_PER_MINUTE = 90.0, 30.0
 """Half of what one key may ask; the other half is the leasing side's."""
 _JOB_FAULT_STATUS = 422
+_CODE = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class _Problem(Lenient):
@@ -179,7 +181,8 @@ def _made(ended: QueueJob) -> Made:
         raise HostFault("output_invalid", f"the container's answer is not a worker's: {where}") from None
     if output.status == "failed":
         kind = InputFault if output.problem.status == _JOB_FAULT_STATUS else HostFault
-        raise kind(output.problem.title, output.error or output.problem.title)
+        title = output.problem.title
+        raise kind(title if _CODE.fullmatch(title) else "job_refused", output.error or title)
     outcome = Outcome(
         model=output.model,
         text=output.text,
