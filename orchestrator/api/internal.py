@@ -45,6 +45,7 @@ async def claim(parts: Shared, request: Request, said: wire.ClaimRequest, worker
     finally:
         hung_up.cancel()
         claiming.cancel()
+        await asyncio.gather(hung_up, claiming, return_exceptions=True)
     return Response(reply.model_dump_json(), media_type="application/json")
 
 

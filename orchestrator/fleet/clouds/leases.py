@@ -4,7 +4,7 @@ A call runs beside the loop, so that a slow launch blocks nobody; its outcome is
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -60,7 +60,7 @@ class Leases:
 
     def begin(self, worker: Worker) -> None:
         """Buys: the row says `creating` already, so that the purchase is remembered whatever happens to us."""
-        self._call(worker.id, f"create:{worker.provider}", self._create(worker))
+        self._call(worker.id, f"create:{worker.provider}", lambda: self._create(worker))
 
     async def _create(self, worker: Worker) -> None:
         provider = self.providers[worker.provider]
@@ -103,7 +103,7 @@ class Leases:
     def ensure_deleted(self, worker_id: str) -> None:
         """Starts the deletion of a stopping worker's instance, unless it is under way."""
         if not (self.busy_with(worker_id) and self._calls[worker_id].get_name() == "delete"):
-            self._call(worker_id, "delete", self._delete(worker_id))
+            self._call(worker_id, "delete", lambda: self._delete(worker_id))
 
     async def _delete(self, worker_id: str) -> None:
         wait_s = RETRY_S
@@ -177,14 +177,14 @@ class Leases:
         task = self._calls.get(worker_id)
         return task is not None and not task.done()
 
-    def _call(self, worker_id: str, name: str, body: Coroutine[None, None, None]) -> None:
+    def _call(self, worker_id: str, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Starts a call to the provider, after the one that is under way for this worker."""
         before = self._calls.get(worker_id)
 
         async def in_turn() -> None:
             if before is not None:
                 await asyncio.wait([before])
-            await body
+            await body()
 
         task = asyncio.create_task(in_turn(), name=name)
         self._calls[worker_id] = task
