@@ -118,10 +118,6 @@ async def test_the_status_of_the_output_decides(world: Emulator, host: HostProce
     assert (await finish_of(world, heard))["fault"]["code"] == "input_not_audio"
 
 
-async def test_without_webhooks_it_is_looked_at_in_turn(world: Emulator, host: HostProcess):
-    assert (await finish_of(world, write(world)))["result"]
-
-
 async def test_a_job_that_runs_keeps_the_slot_when_it_is_cancelled(
     cloud: SaladEmulator, world: Emulator, host: HostProcess, webhooks: None
 ):

@@ -108,11 +108,21 @@ async def test_salads_queue_always_gets_200(client: httpx.AsyncClient):
     assert (reply.status_code, reply.json()["status"]) == (200, "ok")
 
 
-@pytest.mark.parametrize(("key", "status"), [(None, 401), ("wrong", 401), ("wk", 503)])
-async def test_other_machines_need_the_key(tmp_path: Path, key: str | None, status: int):
+@pytest.mark.parametrize(
+    ("host", "key", "status"),
+    [
+        ("203.0.113.5", None, 401),
+        ("203.0.113.5", "wrong", 401),
+        ("::ffff:203.0.113.5", None, 401),
+        ("203.0.113.5", "wk", 503),
+        ("127.0.0.1", None, 503),
+        ("::ffff:127.0.0.1", None, 503),
+    ],
+)
+async def test_other_machines_need_the_key(tmp_path: Path, host: str, key: str | None, status: int):
     executor = Executor(HostPool(EngineConfig(), tmp_path), (), Prefetched(tmp_path / "p"), "cpu")
     jobs = LocalJobs(executor, Slots(1), Fetcher(), tmp_path)
-    transport = httpx.ASGITransport(make_app(jobs, (), "wk"), client=("203.0.113.5", 4711))
+    transport = httpx.ASGITransport(make_app(jobs, (), "wk"), client=(host, 4711))
     headers = {"X-Internal-API-Key": key} if key else {}
     async with httpx.AsyncClient(transport=transport, base_url="http://worker", headers=headers) as client:
         assert (await client.get("/hc")).status_code == 200
