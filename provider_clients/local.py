@@ -135,11 +135,17 @@ class LocalProvider:
         """Everything that carries our mark, by instance; what has ended is reaped on the way."""
         self._reap()
         found: Found = defaultdict(list)
+        for tag, child in list(self._children.items()):
+            if child.returncode is None:  # Its environment cannot be read in its first moments.
+                with contextlib.suppress(psutil.Error):
+                    found[tag].append(psutil.Process(child.pid))
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 folder = process.environ().get(MARK)
                 if folder and Path(folder).parent == self.instances_dir and _alive(process):
-                    found[Path(folder).name].append(process)
+                    known = found[Path(folder).name]
+                    if process not in known:
+                        known.append(process)
         return dict(found)
 
     def _delete(self, tag: str) -> None:
