@@ -13,8 +13,9 @@ from typing import Self, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
-from comput3.cloud import Comput3Emulator
 from receiver import Receiver
+
+from comput3.cloud import Comput3Emulator
 from salad.catalogue import BY_ID
 from salad.emulator import SaladEmulator
 from salad.scene import RTX_4090
