@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from comput3.cloud import Comput3Emulator
 from salad.emulator import SaladEmulator
 

@@ -7,9 +7,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
-from comput3.cloud import Comput3Emulator
 from comput3_api import Clock, client
 from rough_server import rough_server
+
+from comput3.cloud import Comput3Emulator
 
 
 @pytest.fixture

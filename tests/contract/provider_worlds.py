@@ -7,9 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from comput3.cloud import Comput3Emulator
-from salad.emulator import SaladEmulator
-from salad.knobs import Knobs
-
 from provider_clients.base import LaunchSpec
 from provider_clients.comput3 import Comput3, Comput3Config, Patience
 from provider_clients.errors import (
@@ -24,6 +21,8 @@ from provider_clients.fake import FakeCloud, Fault
 from provider_clients.http import Limits
 from provider_clients.local import LocalProvider
 from provider_clients.salad import Salad, SaladConfig
+from salad.emulator import SaladEmulator
+from salad.knobs import Knobs
 from scaling.snapshot import Capability, Offer
 
 CAPABLE = (Capability("csm", "test"),)

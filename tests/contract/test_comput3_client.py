@@ -5,10 +5,10 @@ import json
 import time
 
 import pytest
-from comput3.cloud import Comput3Emulator
 from comput3_api import KIND, PAGE, SPEC, client, rows, workload
 from rough_server import answer
 
+from comput3.cloud import Comput3Emulator
 from provider_clients.base import LaunchSpec
 from provider_clients.comput3 import Patience
 from provider_clients.errors import BadCredentials, NoCapacity, OutcomeUnknown, RateLimited, Rejected

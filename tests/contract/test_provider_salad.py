@@ -10,9 +10,6 @@ from salad_api import SPEC, TAG
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
-from salad.emulator import SaladEmulator
-from salad.knobs import Knobs
-
 from provider_clients.base import Exchanges, LaunchSpec, Probes, Protects
 from provider_clients.errors import (
     BadCredentials,
@@ -24,6 +21,8 @@ from provider_clients.errors import (
 )
 from provider_clients.salad import Salad, SaladAccount, SaladConfig, SaladQueue
 from provider_clients.salad.webhook import verify
+from salad.emulator import SaladEmulator
+from salad.knobs import Knobs
 from scaling.snapshot import Capability
 
 KEY = "salad-key"

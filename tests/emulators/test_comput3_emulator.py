@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+
 from comput3.cloud import Comput3Emulator
 from comput3.knobs import Dice, Knobs
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from loopback_server import LoopbackServer
-from salad.scene import GROUPS, ORGANIZATION, QUEUES, Scene, scene, until
-from salad.webhooks import signature
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
+
+from loopback_server import LoopbackServer
+from salad.scene import GROUPS, ORGANIZATION, QUEUES, Scene, scene, until
+from salad.webhooks import signature
 
 APP = """
 import json, os, sys, time

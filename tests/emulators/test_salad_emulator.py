@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from salad import spec
 from salad.api import account, containers, queues
 from salad.emulator import SaladEmulator

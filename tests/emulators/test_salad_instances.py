@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+
 from salad.scene import GROUPS, MERGE_PATCH, scene, until
 
 EXIT = (sys.executable, "-S", "-c", "import sys, time; time.sleep(0.05); sys.exit(0)")

@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from salad.scene import KEY, SLEEP, scene, until
 
 from provider_clients.base import LaunchSpec
 from provider_clients.errors import NoCapacity, NotFound, OutcomeUnknown
 from provider_clients.salad import Salad, SaladConfig, SaladQueue
+from salad.scene import KEY, SLEEP, scene, until
 from scaling.snapshot import Capability
 
 SPEC = LaunchSpec(

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from starlette.applications import Starlette
+
 from comput3.books import BillLine, Books, Workload
 from comput3.knobs import Dice, Knobs
 from comput3.models import LocalModels
 from comput3.node import Death, Node
 from comput3.work import Work
 from loopback_server import LoopbackServer
-from starlette.applications import Starlette
 
 TYPES = ("media:fast", "ollama_webui:coder", "ollama_webui:fast", "ollama_webui:large")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+
 from comput3.gradio_app import Blocks
 from comput3.gradio_parts import GradioError, Part, dropdown, slider, textbox
 from comput3.models import LocalModels

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from comput3.gradio_files import API, GradioFiles
-from comput3.gradio_parts import GradioError, Part
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from comput3.gradio_files import API, GradioFiles
+from comput3.gradio_parts import GradioError, Part
 
 CHECK_S = 0.05
 

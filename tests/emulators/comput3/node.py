@@ -5,17 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Literal, Self
 
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from comput3.csm import csm_page
 from comput3.gradio_app import GradioApp
 from comput3.models import LocalModels
 from comput3.whisperx import whisperx_page
 from comput3.work import Work
 from loopback_server import LoopbackServer
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 BAD_GATEWAY = (
     "<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"

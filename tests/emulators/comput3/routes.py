@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from comput3.cloud import TYPES, Asked, Comput3Emulator
-from comput3.knobs import Route as Name
-from comput3.node import bad_gateway
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from comput3.cloud import TYPES, Asked, Comput3Emulator
+from comput3.knobs import Route as Name
+from comput3.node import bad_gateway
 
 Answer = Callable[[Comput3Emulator, Any], Awaitable[Response]]
 BASE = "/api/v0"

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from hpc.renderer import Refused, Renderer
-from loopback_server import LoopbackServer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hpc.renderer import Refused, Renderer
+from loopback_server import LoopbackServer
 
 
 @dataclass

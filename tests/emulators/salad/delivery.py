@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import httpx
+
 from salad.cloud import Cloud
 from salad.groups import Group, Instance
 from salad.jobs import ENDED, Job, Queue

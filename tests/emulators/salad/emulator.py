@@ -14,6 +14,12 @@ from collections import deque
 from pathlib import Path
 from typing import Self
 
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount
+
 from loopback_server import LoopbackServer
 from salad import spec, undertaker
 from salad.api import account, containers, control, imds, queues
@@ -24,11 +30,6 @@ from salad.groups import Move, Order
 from salad.knobs import Dice, Knobs
 from salad.ledger import Line, Living
 from salad.life import live
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Mount
 
 BASE = "/api/public"
 WORKER = (sys.executable, "-m", "worker_image")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
 from salad.emulator import SaladEmulator
 
 KEY = "salad-test-key"

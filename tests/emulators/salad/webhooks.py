@@ -9,6 +9,7 @@ import time
 from uuid import uuid4
 
 import httpx
+
 from salad.cloud import Cloud
 from salad.jobs import Job, Queue
 from salad.times import now, stamp

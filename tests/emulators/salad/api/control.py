@@ -3,11 +3,12 @@
 from dataclasses import asdict, fields
 from typing import Any
 
-from salad.api.gate import Gate
-from salad.knobs import SHARES, Knobs
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from salad.api.gate import Gate
+from salad.knobs import SHARES, Knobs
 
 
 def routes(gate: Gate) -> list[Route]:

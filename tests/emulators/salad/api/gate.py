@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from salad.api.replies import PATCH_KIND, Asked, Handler, Problem, Reply, page
-from salad.cloud import Cloud
-from salad.spec import Document
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from salad.api.replies import PATCH_KIND, Asked, Handler, Problem, Reply, page
+from salad.cloud import Cloud
+from salad.spec import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ import json
 import time
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
 from salad.api.gate import Gate
 from salad.cloud import Cloud
 from salad.groups import Instance, Move, Order
 from salad.spec import Document
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 _PROBLEM = "application/problem+json"
 _CODES = {400: "bad-request", 403: "forbidden", 404: "container-not-found"}
