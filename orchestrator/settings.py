@@ -17,6 +17,9 @@ OTHER_PROGRAMS = (
     "GPULEASE_SCRATCH",
     "GPULEASE_INSTANCE",
     "GPULEASE_WHISPER_MODELS",
+    "GPULEASE_GPU_CLASS",
+    "GPULEASE_VRAM_GB",
+    "GPULEASE_TEST_SALAD_SPEC",
 )
 """Names that the client and the worker read; `GPULEASE_WORKER_*` is theirs too."""
 
