@@ -6,7 +6,9 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt lint bench
+.PHONY: help demo test check fmt lint bench chaos emulate mutants
+
+JOBS ?= 200
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +30,15 @@ lint: $(READY)
 fmt: $(READY) ## put the code into its format, and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+chaos: $(READY) ## JOBS jobs (200) over emulated clouds that lie and die; then nothing is leased and the bill is right
+	$(BIN)/python tests/chaos/run.py --jobs $(JOBS)
+
+emulate: $(READY) ## Comput3 and Salad on this machine, and a server that leases from them; Ctrl-C ends all
+	$(BIN)/python tests/emulators/play.py
+
+mutants: $(READY) ## break the program in four ways, one by one, and show the test that notices
+	$(BIN)/python tests/mutants/run.py
 
 bench: $(READY) ## list the benchmarks, which are run by hand
 	@for script in bench/*.py; do \
