@@ -2,8 +2,8 @@
 
 `--instance DIR` is the folder of the leased instance: the scratch folder, unless `GPULEASE_SCRATCH` names another.
 Such a worker serves no HTTP of its own unless a port is set. `--probe` only prints what would be offered, and why
-the rest would not, as JSON. `--host NAME` runs hosted agents for the machines of one
-provider instead (`worker_image.hosted`). Other arguments mark the process for whoever started it, and are ignored.
+the rest would not, as JSON. `--host NAME` runs agents for the machines of one provider instead
+(`worker_image.hosted`). Other arguments mark the process for whoever started it, and are ignored.
 """
 
 import argparse

@@ -22,8 +22,8 @@ from gpulease.contract.base import Lenient
 from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem
 from worker_image.engines.registry import choose
-from worker_image.handover import Handover
 from worker_image.local import Answer, Asked, Busy, LocalJobs, Unknown
+from worker_image.upload import Handover
 
 _HOST_FAULT_STATUS = 500
 _JOB_FAULT_STATUS = 422

@@ -14,10 +14,9 @@ from gpulease.contract.jobs import Fault, OutputFile
 from worker_image.engines.base import MadeFile
 from worker_image.execute import Ears, Made, Runs, Work
 from worker_image.faults import from_exception
-from worker_image.handover import Handover, hand_over
 from worker_image.media.fetch import Fetcher
 from worker_image.slots import Slots
-from worker_image.upload import sha256_of
+from worker_image.upload import Handover, hand_over, sha256_of
 
 KEPT_MAX = 32
 

@@ -80,6 +80,7 @@ async def test_what_is_said_is_what_is_heard(world: Emulator, host: HostProcess)
     assert host.leftovers == []
 
 
+@pytest.mark.slow
 async def test_a_voice_is_cloned_from_a_stereo_reference_too(
     world: Emulator, host: HostProcess, stereo: bytes
 ):
@@ -91,6 +92,7 @@ async def test_a_voice_is_cloned_from_a_stereo_reference_too(
     assert world.finished[attempt]["fault"] is None
 
 
+@pytest.mark.slow
 async def test_faults_are_whose_they_are(cloud: Comput3Emulator, world: Emulator, host: HostProcess):
     topk, long = speak(world, topk=101), speak(world, max_audio_length=60_000)
     noise = hear(world, b"this is no sound")
@@ -170,6 +172,7 @@ async def test_without_its_orchestrator_everything_ends_at_once(
     assert host.leftovers == []
 
 
+@pytest.mark.slow
 async def test_a_stop_gives_what_runs_its_grace(cloud: Comput3Emulator, world: Emulator, host: HostProcess):
     cloud.knobs.turn({"work_s": 60.0})
     attempt = speak(world)

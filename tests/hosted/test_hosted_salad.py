@@ -105,6 +105,7 @@ async def test_a_job_goes_through_the_queue_and_its_file_is_stored(
     ]
 
 
+@pytest.mark.slow
 async def test_the_status_of_the_output_decides(world: Emulator, host: HostProcess, webhooks: None):
     wrong = world.give("command", {"program": "write", "arguments": {"seconds": "long"}}, model="write")
     unknown = world.give("command", {"program": "other"}, model="write")
@@ -118,6 +119,7 @@ async def test_the_status_of_the_output_decides(world: Emulator, host: HostProce
     assert (await finish_of(world, heard))["fault"]["code"] == "input_not_audio"
 
 
+@pytest.mark.slow
 async def test_a_job_that_runs_keeps_the_slot_when_it_is_cancelled(
     cloud: SaladEmulator, world: Emulator, host: HostProcess, webhooks: None
 ):

@@ -11,11 +11,11 @@ from salad.emulator import SaladEmulator
 from provider_clients.salad import SaladQueue
 from provider_clients.salad.account import SaladAccount
 from worker_image.faults import HostFault
-from worker_image.handover import Handover
 from worker_image.hosted.duties import News
 from worker_image.hosted.remote import RemoteJob
 from worker_image.hosted.salad import SaladBackend, offers_of
 from worker_image.hosted.salad_queue import QueueDesk
+from worker_image.upload import Handover
 
 HANDOVER = Handover(
     orchestrator="http://here", worker_id="w", worker_key="wk", attempt=0, incarnation="12345678"

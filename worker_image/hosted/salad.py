@@ -23,11 +23,11 @@ from provider_clients.salad.replies import Replicas, read_as
 from worker_image.engines.base import Outcome, Report
 from worker_image.execute import Made
 from worker_image.faults import HostFault, InputFault
-from worker_image.handover import Handover
 from worker_image.hosted.duties import News
 from worker_image.hosted.remote import RemoteBackend, RemoteJob
 from worker_image.hosted.salad_queue import QueueDesk
 from worker_image.hosted.settings import HostSettings
+from worker_image.upload import Handover
 
 JOBS_PER_MINUTE, LOOKS_PER_MINUTE = 90.0, 30.0
 """Half of what one key may ask; the other half is the leasing side's."""
