@@ -108,6 +108,18 @@ async def test_a_lost_request_is_given_up_after_its_grace_and_costs_nothing(tmp_
     assert lease.instance_id == world.instance()
 
 
+async def test_what_was_just_bought_is_not_offered_any_more(tmp_path):
+    """The provider said how many it has before we took one; asked again, it says so itself."""
+    world = await scene(tmp_path, offer=Offer("fake", "a10", 1.0, (CSM,), count_max=1))
+    await world.submit("j1")
+    await world.submit("j2")
+    await world.turns(3, 0.0)
+    assert world.cloud.calls.count("create") == 1
+    await world.parts.market.refresh()
+    await world.turns(3, 0.0)
+    assert world.cloud.calls.count("create") == 2
+
+
 async def test_a_stranger_is_shown_and_never_touched(tmp_path, tagged):
     world = await scene(tmp_path, tagged=tagged)
     other = await world.cloud.create(stranger(), "somebody-else")

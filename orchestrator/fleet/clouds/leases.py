@@ -77,6 +77,7 @@ class Leases:
         except ProviderError as error:
             await self._refused(worker, error)
         else:
+            self.market.take(worker.provider, worker.gpu_class)
             await self.adopt(worker, instance, "the provider created it")
 
     async def adopt(self, worker: Worker, instance: Instance, reason: str) -> None:

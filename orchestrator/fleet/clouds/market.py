@@ -1,6 +1,7 @@
 """What is for sale: offers as the providers last gave them, less what cools down after a refusal."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ class Market:
         self._clock = clock
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._cooled_until: dict[tuple[str, str], float] = {}
+        self._taken: Counter[tuple[str, str]] = Counter()
         self.faults: dict[str, str] = {}
         self.disabled: frozenset[str] = frozenset()
         self.hosted = frozenset(name for name, one in providers.items() if one.hosted)
@@ -32,8 +34,10 @@ class Market:
         await asyncio.gather(*(self._ask(provider) for provider in self._providers.values()))
 
     async def _ask(self, provider: Provider) -> None:
+        before = Counter({key: count for key, count in self._taken.items() if key[0] == provider.name})
         try:
             self._offers[provider.name] = await provider.offers()
+            self._taken -= before
             self.faults.pop(provider.name, None)
         except ProviderError as error:
             self.faults[provider.name] = str(error)
@@ -44,6 +48,10 @@ class Market:
     def cool(self, provider: str, gpu_class: str, seconds: float = COOL_DOWN_S) -> None:
         """Leaves an offer alone for a while: it had no capacity, or asked us to wait."""
         self._cooled_until[provider, gpu_class] = self._clock.now() + seconds
+
+    def take(self, provider: str, gpu_class: str) -> None:
+        """One was made. What the provider said that it has, it said before; its next word has it counted."""
+        self._taken[provider, gpu_class] += 1
 
     def offers(self) -> tuple[Offer, ...]:
         return tuple(self._as_now(offer) for offer in self._all() if offer.provider not in self.disabled)
@@ -57,5 +65,9 @@ class Market:
         return (offer for name in sorted(self._offers) for offer in self._offers[name])
 
     def _as_now(self, offer: Offer) -> Offer:
-        until = self._cooled_until.get((offer.provider, offer.gpu_class), 0.0)
-        return replace(offer, cooled_s=max(0.0, until - self._clock.now()))
+        key = offer.provider, offer.gpu_class
+        return replace(
+            offer,
+            cooled_s=max(0.0, self._cooled_until.get(key, 0.0) - self._clock.now()),
+            count_max=max(0, offer.count_max - self._taken[key]),
+        )
