@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from agent_orchestrator import Emulator
 from hosted_world import HostProcess, duty, finish_of, hosting, until
+
 from hpc.node import HpcNode
 
 # What Blender does, as far as files tell: it reads the parameters, tells, and writes frames.

@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 from agent_orchestrator import Emulator
-from comput3.cloud import Comput3Emulator
 from hosted_world import HostProcess, duty, finish_of, hosting, until
+
+from comput3.cloud import Comput3Emulator
 
 FOX = "The quick brown fox jumps over the lazy dog."
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from agent_orchestrator import Emulator
 from hosted_world import HostProcess, duty, finish_of, hosting, until
-from salad.emulator import SaladEmulator
-from salad.jobs import Job
 
 from provider_clients.base import LaunchSpec
 from provider_clients.salad import Salad, SaladConfig
+from salad.emulator import SaladEmulator
+from salad.jobs import Job
 
 KEY = "salad-key"
 TAG = "dep-worker-1"

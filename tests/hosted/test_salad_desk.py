@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from salad.emulator import SaladEmulator
 
 from provider_clients.salad import SaladQueue
 from provider_clients.salad.account import SaladAccount
+from salad.emulator import SaladEmulator
 from worker_image.faults import HostFault
 from worker_image.hosted.duties import News
 from worker_image.hosted.remote import RemoteJob
