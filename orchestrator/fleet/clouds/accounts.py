@@ -158,7 +158,10 @@ def _static_host(settings: Settings) -> dict[str, str]:
 
 
 def _salad_host(settings: Settings) -> dict[str, str]:
-    return {
+    """Salad can tell us of ended jobs only where it reaches us; elsewhere they are looked at in turn."""
+    ours = (settings.public_url or "").rstrip("/")
+    heard = {"GPULEASE_SALAD_WEBHOOK_URL": f"{ours}/internal/salad/webhook"} if ours else {}
+    return heard | {
         "SALAD_API_KEY": settings.salad_api_key.get_secret_value() if settings.salad_api_key else "",
         "SALAD_ORG_NAME": settings.salad_organization or "",
         "SALAD_PROJECT_NAME": settings.salad_project or "",
