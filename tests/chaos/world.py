@@ -1,10 +1,7 @@
 """The world of a chaos run: two clouds that fail, `gpulease up` leasing there, and two machines that owners lend."""
 
 import contextlib
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 
 import httpx
 from clouds import ENROL_KEY, Clouds
+from owner import Owner
 from up import Up
 
 OWNERS = ("alices-box", "bobs-box")
@@ -34,36 +32,6 @@ POLICY = {
     "provider_limits": {"comput3": {"workers_max": 2}, "salad": {"workers_max": 2}},
 }
 """Machines are let go soon, so that many are leased."""
-
-
-class Owner:
-    """`gpulease worker` in a folder of its own, as the owner of a machine would run it."""
-
-    def __init__(self, folder: Path, name: str, url: str) -> None:
-        self.name = name
-        self._folder = folder / name
-        self._folder.mkdir()
-        self._command = [sys.executable, "-m", "gpulease", "worker", "--orchestrator", url]
-        self._command += ["--worker-id", name, "--port", "-1", "--scratch", str(self._folder / "scratch")]
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("GPULEASE_")}
-        self._environment = clean | {"INTERNAL_API_KEY": ENROL_KEY}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self._folder / "worker.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self._folder, stdout=log, stderr=log
-            )
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        """Twice SIGINT would be "at once"; SIGKILL is a power cut."""
-        assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(30)
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
 
 @dataclass(frozen=True)
@@ -96,7 +64,7 @@ def world(folder: Path, seed: int, say: Callable[[str], None]) -> Iterator[World
     """Everything runs; leaving it ends everything. `folder` keeps the logs."""
     with Clouds(folder, seed=seed) as clouds:
         up = Up(folder, **clouds.environment(), **SETTINGS)
-        owners = tuple(Owner(folder, name, f"http://127.0.0.1:{up.port}") for name in OWNERS)
+        owners = tuple(Owner(folder, name, f"http://127.0.0.1:{up.port}", ENROL_KEY) for name in OWNERS)
         try:
             up.start()
             found = World(clouds, up, owners)

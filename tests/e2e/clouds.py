@@ -8,12 +8,14 @@ import contextlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self, TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
 from receiver import Receiver
+from up import write_commands
 
 from comput3.cloud import Comput3Emulator
 from salad.catalogue import BY_ID
@@ -33,10 +35,10 @@ class Clouds:
 
     def __init__(self, folder: Path, *, seed: int = 0, usd_per_hour: float = 12.0) -> None:
         self.usd_per_hour = usd_per_hour
-        self.commands = folder / "commands.json"
+        commands = write_commands(folder)
         BY_ID[RTX_4090].prices["batch"] = f"{usd_per_hour:.3f}"
         # What the image would have inside: the program of the engine `command`.
-        worker = ("env", f"GPULEASE_COMMANDS={self.commands}", sys.executable, "-m", "worker_image")
+        worker = ("env", f"GPULEASE_COMMANDS={commands}", sys.executable, "-m", "worker_image")
         self.comput3 = Comput3Emulator(seed=seed, usd_per_hour=usd_per_hour)
         self.salad = SaladEmulator(SALAD_KEY, seed=seed, argv=worker, folder=folder / "salad")
         self.receiver = Receiver()
@@ -77,6 +79,22 @@ class Clouds:
 
     def do(self, work: Callable[[], Awaitable[T]]) -> T:
         return self._do(work)
+
+    def raze(self) -> None:
+        """Everything ends, and is as if nobody had turned a knob."""
+
+        async def ended() -> None:
+            for knobs in (self.comput3.knobs, self.salad.knobs):
+                for name, value in asdict(type(knobs)()).items():
+                    setattr(knobs, name, value)
+            for one in self.comput3.live():
+                await self.comput3.stop(one.workload)
+            for group in {one.group for one in self.salad.live()}:
+                self.salad._cloud.delete(self.salad._cloud.groups[group])
+            while self.salad.live():
+                await asyncio.sleep(0.05)
+
+        self._do(ended)
 
     def environment(self) -> dict[str, str]:
         return {

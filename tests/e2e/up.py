@@ -23,17 +23,23 @@ for step in range(10):
 """
 
 
+def write_commands(folder: Path) -> Path:
+    """The configuration of the engine `command` with the one program, which sleeps."""
+    program = folder / "sleepy.py"
+    program.write_text(SLEEPY)
+    commands = folder / "commands.json"
+    arguments = [str(program), "$RENDERONLINE:seconds", "$RENDERONLINE:@output_dir"]
+    sleepy = {"executable": sys.executable, "arguments": arguments, "types": {"seconds": "real"}}
+    commands.write_text(json.dumps({"sleepy": sleepy}))
+    return commands
+
+
 class Up:
     """A server that a test may start, kill and start again on the same data and port."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.data = folder / "data"
-        program = folder / "sleepy.py"
-        program.write_text(SLEEPY)
-        commands = folder / "commands.json"
-        arguments = [str(program), "$RENDERONLINE:seconds", "$RENDERONLINE:@output_dir"]
-        sleepy = {"executable": sys.executable, "arguments": arguments, "types": {"seconds": "real"}}
-        commands.write_text(json.dumps({"sleepy": sleepy}))
+        commands = write_commands(folder)
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             self.port = sock.getsockname()[1]
