@@ -24,7 +24,12 @@ class Owner:
     def start(self) -> None:
         with (self._folder / "worker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=self._folder, stdout=log, stderr=log
+                self._command,
+                env=self._environment,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def send(self, number: int = signal.SIGINT) -> None:

@@ -60,7 +60,10 @@ class Up:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "gpulease", "up", "--port", str(self.port), "--data", str(self.data)]
-        self.process = subprocess.Popen(command, env=self.environment, stdout=self.log, stderr=self.log)
+        # In a session of its own, so that Ctrl-C reaches whoever started it, and that one ends it in order.
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
+        )
         self.until(self._ready, 60)
 
     def _ready(self) -> bool:
