@@ -41,7 +41,8 @@ async def claim(parts: Shared, request: Request, said: wire.ClaimRequest, worker
     hung_up = asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait({claiming, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        reply = claiming.result() if claiming.done() else wire.ClaimReply()
+        answered = claiming.done() and not claiming.cancelled()
+        reply = claiming.result() if answered else wire.ClaimReply()
     finally:
         hung_up.cancel()
         claiming.cancel()

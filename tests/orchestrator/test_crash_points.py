@@ -74,6 +74,7 @@ class Body:
         self, orchestrator: Orchestrator, http: httpx.AsyncClient, before: set[asyncio.Task]
     ) -> None:
         self.orchestrator, self.http, self._before = orchestrator, http, before
+        self.dead = False
 
     @classmethod
     async def born(cls, settings, store, cloud) -> "Body":
@@ -85,6 +86,7 @@ class Body:
 
     def die(self, spared: list[asyncio.Task]) -> None:
         """Everything that it runs is dropped where it stands."""
+        self.dead = True
         self.orchestrator.parts.loops._scheduler.shutdown(wait=False)
         self.orchestrator.parts.loops._running = False
         for task in asyncio.all_tasks() - self._before - set(spared):
@@ -104,13 +106,17 @@ class Machines:
     async def _post(self, spec: LaunchSpec, path: str, body) -> httpx.Response:
         """Until somebody answers: a call to a dead orchestrator never comes back."""
         while True:
+            asked = self.body
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.3):
-                    return await self.body.http.post(
+                    reply = await asked.http.post(
                         f"/internal/workers/{spec.worker_id}/{path}",
                         json=body,
                         headers={"X-Internal-API-Key": spec.worker_key},
                     )
+                    if not asked.dead:
+                        return reply
+            await asyncio.sleep(0)
 
     async def _agent(self, spec: LaunchSpec) -> None:
         me = {"incarnation": uuid4().hex}
