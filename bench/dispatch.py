@@ -85,7 +85,7 @@ def enrolled(data: Path) -> Iterator[tuple[str, str, str]]:
     """An orchestrator with one worker row that our own agent plays: its URL, the worker's id and key."""
     worker_id, key = f"w-{uuid4().hex[:12]}", uuid4().hex
     asyncio.run(_add_worker(data, worker_id, key))
-    with orchestrator(data, GPULEASE_PROVIDERS="none") as url:
+    with orchestrator(data, GPULEASE_PROVIDERS="") as url:
         yield url, worker_id, key
 
 

@@ -204,6 +204,7 @@ def _tie(parts: Parts) -> None:
     agents.hosted = parts.market.hosted
     agents.stop_with_us = frozenset(name for name, one in leases.providers.items() if one.stops_with_us)
     agents.drain = parts.applier.drain
+    agents.on_register = lambda worker, said: parts.market.see(worker.provider, worker.gpu_class, said)
 
     def nudge() -> None:
         parts.loops.nudge("reconcile")

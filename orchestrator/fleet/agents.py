@@ -58,6 +58,7 @@ class Agents:
         self._heard: dict[str, float] = {}
         self.origin: Callable[[], str] = lambda: ""
         self.on_change: Callable[[], None] = lambda: None
+        self.on_register: Callable[[Worker, tuple[Capability, ...]], None] = lambda _worker, _said: None
         self.drain: Callable[[str, str], Awaitable[object]] = _nobody_drains
 
     async def register(self, worker: Worker, said: wire.RegisterRequest) -> wire.RegisterReply:
@@ -75,6 +76,7 @@ class Agents:
         self._note_heard(worker)
         if not await self._store.register_worker(worker.id, registration, now=self._clock.now()):
             raise stale("This worker is not to serve: it was let go.")
+        self.on_register(worker, registration.capabilities)
         if cut_off:
             await self.drain(worker.id, "its machine may still work for a job whose agent is gone")
         self.on_change()

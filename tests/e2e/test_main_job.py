@@ -102,7 +102,7 @@ async def submit_on_a_connection_of_its_own(port, body):
 async def test_two_thousand_clients_submit_at_once_and_every_job_is_kept(up):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    up.environment["GPULEASE_PROVIDERS"] = "none"
+    up.environment["GPULEASE_PROVIDERS"] = ""
     up.start()
     body = json.dumps({"engine": "csm", "input": {"text": "One of many."}}).encode()
     ids = await asyncio.gather(*(submit_on_a_connection_of_its_own(up.port, body) for _ in range(2000)))

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gpulease.contract.agent import EngineOffer, RegisterRequest
 from orchestrator.app import Address, build
 from orchestrator.clock import ManualClock
 from orchestrator.fleet.costs import lease_usd
@@ -18,6 +19,7 @@ from scaling.snapshot import Capability, Need, Offer
 from scaling.states import WorkerState as W
 
 CSM = Capability("csm", "fake")
+NEED = Need("csm")
 PERIOD_S = 15.0
 
 
@@ -40,9 +42,9 @@ class Scene:
         for _ in range(count):
             await self.turn(seconds)
 
-    async def submit(self, name="j1"):
+    async def submit(self, name="j1", need=NEED):
         now = self.clock.now()
-        await self.store.submit_jobs([NewJob(name, Need("csm"), {}, now, now + 9e6, 1200.0)])
+        await self.store.submit_jobs([NewJob(name, need, {}, now, now + 9e6, 1200.0)])
 
     async def workers(self, **which):
         return await self.store.list_workers(include_gone=True, limit=99, **which)
@@ -261,6 +263,24 @@ async def test_a_refused_launch_cools_the_offer_and_leaves_no_lease(tmp_path):
     assert blocked.code == "cooling"
     await world.turns(4, 61.0)
     assert [one.state for one in await world.workers()].count(W.STARTING) == 1
+
+
+async def test_an_offer_that_promises_more_than_its_machines_keep_is_bought_once(tmp_path):
+    whisper = Capability("whisper", "fake", ("base",))
+    world = await scene(tmp_path, offer=Offer("fake", "a10", 1.0, (CSM, whisper)))
+    await world.submit("j1", Need("whisper", "base"))
+    await world.turns(3, 0.0)
+    worker = await world.only()
+    agents = world.parts.agents
+    said = RegisterRequest(incarnation="incarnation", engines=(EngineOffer(engine="csm", backend="fake"),))
+    await agents.register(worker, said)
+    await world.turns(6, 1.0)
+    assert len(await world.workers()) == 1
+    [blocked] = world.parts.reconciler.last.plan.blocked
+    assert blocked.need.engine == "whisper"
+    world.clock.advance(3601.0)
+    await world.turns(2, 0.0)
+    assert len(await world.workers()) == 2
 
 
 async def test_purchases_without_tags_are_made_one_after_the_other(tmp_path):

@@ -1,7 +1,7 @@
 """What is for sale: offers as the providers last gave them, less what cools down after a refusal."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -10,9 +10,12 @@ import structlog
 from orchestrator.clock import Clock
 from provider_clients.base import Provider
 from provider_clients.errors import BadCredentials, ProviderError
-from scaling.snapshot import Offer
+from scaling.snapshot import Capability, Offer
 
 COOL_DOWN_S = 180.0
+SEEN_MAX = 3
+SEEN_S_MAX = 3600.0
+"""What machines of an offer turned out to run is believed over what the offer says, for an hour."""
 log = structlog.get_logger()
 
 
@@ -25,6 +28,7 @@ class Market:
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._cooled_until: dict[tuple[str, str], float] = {}
         self._taken: Counter[tuple[str, str]] = Counter()
+        self._seen: dict[tuple[str, str], deque[tuple[float, tuple[Capability, ...]]]] = {}
         self.faults: dict[str, str] = {}
         self.disabled: frozenset[str] = frozenset()
         self.hosted = frozenset(name for name, one in providers.items() if one.hosted)
@@ -53,6 +57,13 @@ class Market:
         """One was made. What the provider said that it has, it said before; its next word has it counted."""
         self._taken[provider, gpu_class] += 1
 
+    def see(self, provider: str, gpu_class: str, capabilities: tuple[Capability, ...]) -> None:
+        """A machine of this offer says what it runs. Without this, an offer that promises more than its machines keep
+        would be bought again and again.
+        """
+        seen = self._seen.setdefault((provider, gpu_class), deque(maxlen=SEEN_MAX))
+        seen.append((self._clock.now(), capabilities))
+
     def offers(self) -> tuple[Offer, ...]:
         return tuple(self._as_now(offer) for offer in self._all() if offer.provider not in self.disabled)
 
@@ -70,4 +81,11 @@ class Market:
             offer,
             cooled_s=max(0.0, self._cooled_until.get(key, 0.0) - self._clock.now()),
             count_max=max(0, offer.count_max - self._taken[key]),
+            capabilities=self._kept(key) or offer.capabilities,
         )
+
+    def _kept(self, key: tuple[str, str]) -> tuple[Capability, ...]:
+        """What the latest machines of an offer ran, all together; one that is broken does not speak for the others."""
+        since = self._clock.now() - SEEN_S_MAX
+        seen = [one for at, one in self._seen.get(key, ()) if at >= since]
+        return tuple(sorted({capability for capabilities in seen for capability in capabilities}))
