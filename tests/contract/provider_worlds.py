@@ -223,6 +223,7 @@ async def salad_world(folder, mode="agent"):
                     gpu_classes=("RTX 4090",),
                     capabilities=CAPABLE,
                     mode=mode,
+                    per_minute=6000.0,
                 )
             )
 
