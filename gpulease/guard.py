@@ -5,6 +5,7 @@ that a name that resolves differently the second time wins nothing. TLS still ch
 """
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Collection, Iterable
@@ -99,12 +100,18 @@ def _origin(url: str | httpx.URL) -> Origin:
     return parts.scheme, host, parts.port or _PORTS[parts.scheme]
 
 
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The usual authorities. Reading them takes 25 ms, and so a process does it once."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class _GuardedTransport(httpx.AsyncBaseTransport):
     """Sends each hop through the pool that its origin deserves, so that no exemption outlives a redirect."""
 
     def __init__(self, exempt: _Exempt) -> None:
         self._exempt = exempt
-        context = httpx.create_ssl_context(trust_env=False)
+        context = _trusted()
         self._free = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
         self._public = _PinnedTransport(verify=context, trust_env=False)
 
