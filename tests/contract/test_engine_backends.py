@@ -1,5 +1,6 @@
 """Every engine backend, for real, each in its own process: the offer is honest, the job ends, the faults are told."""
 
+import asyncio
 import dataclasses
 import io
 import json
@@ -182,6 +183,21 @@ async def test_speech_that_cannot_be_is_refused(bench: Bench, asked: dict, code:
     with pytest.raises(InputFault) as caught:
         await bench.run("csm", "hibari", asked)
     assert caught.value.code == code
+
+
+async def test_a_job_that_was_taken_back_may_come_again(bench: Bench, tmp_path: Path):
+    """Ids are those of jobs, and a job that was lost here may find its way back."""
+    asked = CATALOGUE["csm"].input_model.model_validate({"monologue": ["One.", "Two.", "Three."] * 9})
+    job = EngineJob("job", "csm", None, asked.model_dump(), {}, str(tmp_path))
+    async with bench.pool.lease("csm", "hibari", None) as host:
+        log, speaks = JobLog(host.log_path), asyncio.Event()
+        taken_back = asyncio.create_task(host.run(job, log, lambda _: speaks.set()))
+        await speaks.wait()
+        taken_back.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taken_back
+        assert host.alive
+        assert (await host.run(job, log, lambda _: None)).model == "hibari"
 
 
 async def test_whisper_refuses_what_it_cannot_do(bench: Bench, tmp_path: Path):

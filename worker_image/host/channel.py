@@ -72,6 +72,8 @@ class Channel:
             asked = json.loads(line)
             if asked["do"] == "cancel":
                 self._cancelled.add(asked["job_id"])
-            else:
-                self._asked.put(asked)
+                continue
+            if asked["do"] == "run":  # The same job may come again, as another attempt.
+                self._cancelled.discard(asked["job"]["id"])
+            self._asked.put(asked)
         os.killpg(0, signal.SIGKILL)
