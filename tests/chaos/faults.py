@@ -14,12 +14,13 @@ NODE_DEATH = 0.03
 RATE_LIMITED = 0.02
 
 
-def turn_on(clouds: Clouds) -> Counter[str]:
+def turn_on(clouds: Clouds, times: float) -> Counter[str]:
     """Sets the shares at both clouds; returns what has gone wrong so far, and goes on to."""
     met: Counter[str] = Counter()
     comput3, salad = clouds.comput3, clouds.salad
     for name, knobs in (("comput3", comput3.knobs), ("salad", salad.knobs)):
-        knobs.create_unknown, knobs.node_death, knobs.rate_limited = CREATE_UNKNOWN, NODE_DEATH, RATE_LIMITED
+        knobs.create_unknown, knobs.node_death = CREATE_UNKNOWN * times, NODE_DEATH * times
+        knobs.rate_limited = RATE_LIMITED * times
         dice = comput3.dice if name == "comput3" else salad._cloud.dice
         dice.hits = _counted(name, dice.hits, met)
     comput3.knobs.list_lag_s, comput3.knobs.stop_lag_s, comput3.knobs.boot_s = 0.5, 1.0, 1.0

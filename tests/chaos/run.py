@@ -1,8 +1,9 @@
 """Many jobs on clouds that fail, and then the accounts: `python tests/chaos/run.py --jobs 200 --seed 1`.
 
 Two emulated clouds that lose replies, machines and patience, `gpulease up` leasing there, two owners' machines of
-which one loses its power in mid-run, and orphans at Salad. All jobs must end well, nothing may be left, and our
-ledger must equal the clouds' bills to the cent. Exit status 1 says that a check is broken; the logs are kept then.
+which one loses its power, and orphans at Salad; from 45 jobs on gpulease itself is killed once, too. All jobs must
+end well, nothing may be left, and our ledger must equal the clouds' bills to the cent. Exit status 1 says that a
+check is broken; the logs are kept then.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from money import compared
 from report import show, summary
 from world import World, world
 
-WAVES_MAX = 5
+WAVES_MAX = 8
 WAVE_JOBS_MIN = 15
 WAVE_S_MAX = 300.0
 QUIET_S_MAX = 15.0
@@ -84,6 +85,8 @@ class Course:
             say(f"{len(self.orphans)} orphans are planted at Salad")
         if wave == 1:
             self._cut_power()
+        if wave == 2:
+            self._kill_server()
 
     def _deployment(self) -> str | None:
         """The prefix of the names of our groups."""
@@ -98,6 +101,14 @@ class Course:
         say(f"{owner.name} lost its power")
         time.sleep(POWER_CUT_S)
         owner.start()
+
+    def _kill_server(self) -> None:
+        """Whatever it does just now."""
+        time.sleep(self.load.seed % 7)
+        self.world.up.kill()
+        say("gpulease was killed")
+        self.world.up.start()
+        say("gpulease runs again")
 
     def _is_busy(self, name: str) -> bool:
         return any(one["id"] == name and one["busy"] for one in self.world.up.workers())
@@ -119,10 +130,10 @@ class Course:
             say(shown)
 
 
-def run(jobs: int, seed: int, folder: Path) -> dict[str, Any]:
+def run(jobs: int, seed: int, times: float, folder: Path) -> dict[str, Any]:
     began = time.monotonic()
     with world(folder, seed, say) as found:
-        met = faults.turn_on(found.clouds)
+        met = faults.turn_on(found.clouds, times)
         found.clouds.receiver.refuses_every = 20
         course = Course(found, Load(found, seed), met)
         course.run(jobs)
@@ -137,12 +148,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--times", type=float, default=1.0, help="so many times as many faults")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--logs", type=Path, help="keep the logs of all processes here")
     asked = parser.parse_args()
     folder = asked.logs or Path(tempfile.mkdtemp(prefix="gpulease-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    told = run(asked.jobs, asked.seed, folder.resolve())
+    told = run(asked.jobs, asked.seed, asked.times, folder.resolve())
     if told["ok"] and asked.logs is None:
         shutil.rmtree(folder, ignore_errors=True)
         told["logs"] = "taken away; --logs keeps them"
