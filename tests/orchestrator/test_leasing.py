@@ -147,6 +147,21 @@ async def test_an_orphan_is_deleted_after_its_grace_and_is_in_the_ledger(tmp_pat
     assert await world.ledger_usd() == pytest.approx(world.cloud.billed_usd())
 
 
+async def test_an_orphan_whose_last_answer_is_lost_is_in_the_ledger_all_the_same(tmp_path):
+    """Also where the process dies there: the open lease in the store is what is gone on from."""
+    world = await scene(tmp_path)
+    tag = world.parts.applier.leases.deployment.tag("w-forgotten")
+    await world.cloud.create(stranger(), tag)
+    world.cloud.faults.append(Fault("delete", OutcomeUnknown("cut off"), after=True))
+    await world.turns(6)
+    assert world.cloud.live() == ()
+    await world.turns(1)
+    [lease] = await world.store.list_leases(since=0.0)
+    assert lease.ended_at is not None
+    looks_usd = 2 * PERIOD_S / 3600
+    assert world.cloud.billed_usd() <= await world.ledger_usd() <= world.cloud.billed_usd() + looks_usd
+
+
 async def test_the_ledger_is_the_providers_own_bill(tmp_path, tagged):
     world = await scene(tmp_path, tagged=tagged, offer=Offer("fake", "a10", 1.0, (CSM,), granularity_s=60.0))
     worker = await world.leased()

@@ -90,7 +90,8 @@ def test_each_window_takes_one_the_oldest_first():
 
 
 def test_while_a_create_call_is_under_way_nothing_is_taken():
-    assert names(matched([machine("i1")], [row("w1", W.CREATING)], creating=True)) == ({}, [], ["i1"])
+    seen = matched([machine("i1")], [row("w1", W.CREATING)], creating=True)
+    assert (*names(seen), seen.open) == ({}, [], ["i1"], True)
     assert names(matched([machine("i1")], [], creating=True, exclusive=True)) == ({}, [], ["i1"])
 
 

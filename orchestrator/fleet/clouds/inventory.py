@@ -55,7 +55,8 @@ class Inventory:
     async def _compare(self, provider: Provider, found: Found) -> None:
         self.strangers[provider.name] = tuple(one.id for one in found.strangers)
         for worker in await self.applier.store.list_workers(include_gone=False, limit=10_000):
-            if worker.provider == provider.name and not worker.owned:
+            theirs = worker.provider == provider.name and not worker.owned
+            if theirs and not (found.open and worker.instance_id is None):
                 await self._row(provider, worker, found.rows.get(worker.id))
         await self.orphans.sweep(provider, found.orphans, UNKNOWN_LOOKS * self.period_s)
 

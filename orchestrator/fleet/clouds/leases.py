@@ -127,9 +127,11 @@ class Leases:
         if provider is None:
             log.error("provider_not_configured", worker=worker.id, provider=worker.provider)
             return False
-        instance_id = worker.instance_id or await self._look_up(provider, worker)
-        if instance_id is None:
-            return self.clock.now() - (worker.creating_at or 0.0) > provider.list_lag_s
+        if worker.instance_id is None:
+            return await self._never_was(provider, worker)
+        return await self._delete_once(provider, worker, worker.instance_id)
+
+    async def _delete_once(self, provider: Provider, worker: Worker, instance_id: str) -> bool:
         try:
             if receipt := await provider.delete(instance_id):
                 await self.store.note_receipt(worker.id, receipt)
@@ -138,13 +140,13 @@ class Leases:
             return True
         return False
 
-    async def _look_up(self, provider: Provider, worker: Worker) -> str | None:
-        """The instance of a row whose creation never told what it made."""
+    async def _never_was(self, provider: Provider, worker: Worker) -> bool:
+        """Whether a creation that never told what it made has made nothing; what it made is deleted next time."""
         found = await self.compare(provider, await provider.list())
-        instance = found.rows.get(worker.id)
-        if instance is not None:
+        if instance := found.rows.get(worker.id):
             await self.store.note_instance(worker.id, facts_of(instance))
-        return instance.id if instance else None
+            return False
+        return not found.open and self.clock.now() - (worker.creating_at or 0.0) > provider.list_lag_s
 
     async def compare(self, provider: Provider, instances: tuple[Instance, ...]) -> Found:
         """What a successful listing means, by our rows as they are now."""

@@ -67,10 +67,11 @@ class Market:
     def offers(self) -> tuple[Offer, ...]:
         return tuple(self._as_now(offer) for offer in self._all() if offer.provider not in self.disabled)
 
-    def usd_per_hour(self, provider: str, gpu_class: str) -> float:
-        """The last price asked; 0 where none was."""
-        prices = {(one.provider, one.gpu_class): one.usd_per_hour for one in self._all()}
-        return prices.get((provider, gpu_class), 0.0)
+    def offer(self, provider: str, gpu_class: str) -> Offer | None:
+        """The last one of that kind, whether or not it may be taken now."""
+        return next(
+            (one for one in self._all() if (one.provider, one.gpu_class) == (provider, gpu_class)), None
+        )
 
     def _all(self) -> Iterable[Offer]:
         return (offer for name in sorted(self._offers) for offer in self._offers[name])

@@ -18,11 +18,16 @@ CLOCK_SKEW_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`rows` are the instances of live workers, by worker id; `orphans` are ours, and no live row wants them."""
+    """`rows` are the instances of live workers, by worker id; `orphans` are ours, and no live row wants them.
+
+    While `open`, some of the strangers may turn out to be what a creation made, so a row without an instance cannot
+    be said to have none.
+    """
 
     rows: Mapping[str, Instance]
     orphans: tuple[Instance, ...] = ()
     strangers: tuple[Instance, ...] = ()
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def by_id(instances: Iterable[Instance], workers: Iterable[Worker], memory: Memo
             rows[worker.id] = made
     if memory.exclusive and not memory.creating:
         return Found(rows, (*orphans, *unknown))
-    return Found(rows, tuple(orphans), tuple(unknown))
+    return Found(rows, tuple(orphans), tuple(unknown), open=memory.creating)
 
 
 def _is_unresolved(worker: Worker) -> bool:

@@ -1,14 +1,18 @@
-"""Instances of ours that no live row wants: deleted after a grace, at every look until gone, and in the ledger."""
+"""Instances of ours that no live row wants: in the ledger first, then deleted, at every look until they are gone.
+
+An open lease without a live row is the memory that something is still to be ended and paid; it survives a restart.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from orchestrator.fleet.clouds.leases import Leases
 from orchestrator.store.rows import Lease
-from provider_clients.base import Instance, Provider, Receipt
+from provider_clients.base import Instance, Provider
 from provider_clients.errors import NotFound, ProviderError
+from scaling.states import WorkerState
 
 log = structlog.get_logger()
 
@@ -24,46 +28,67 @@ class Orphans:
         self._since = {key: at for key, at in self._since.items() if key in seen or key[0] != provider.name}
         for key, instance in seen.items():
             if now - self._since.setdefault(key, now) >= grace_s:
-                await self._delete(provider, instance)
+                log.warning("orphan_deleted", provider=provider.name, instance=instance.id)
+                await self._settle(provider, await self._open(provider, instance))
+        for lease in await self._left_open(provider):
+            if (provider.name, lease.instance_id) not in seen:
+                await self._settle(provider, lease)
 
-    async def _delete(self, provider: Provider, instance: Instance) -> None:
-        log.warning("orphan_deleted", provider=provider.name, instance=instance.id)
-        receipt = None
-        try:
-            receipt = await provider.delete(instance.id)
-        except NotFound:
-            return
-        except ProviderError as error:
-            log.warning("orphan_delete_failed", instance=instance.id, error=str(error))
-        await self._write_down(provider, instance, receipt)
-
-    async def _write_down(self, provider: Provider, instance: Instance, receipt: Receipt | None) -> None:
-        """What it costs, by its provider's records or else until now. Each look writes it anew, until it is gone."""
+    async def _open(self, provider: Provider, instance: Instance) -> Lease:
+        """Its lease: that of the row that lost it, or else one of its own, written before anything is asked."""
         store = self.leases.store
         tagged = instance.tag.removeprefix(self.leases.deployment.tag(""))
         known = await store.known_instances(provider.name)
         worker = await store.get_worker(known.get(instance.id, tagged))
-        if worker is None:
-            await store.record_lease(self._lease(f"orphan-{instance.id}", provider, instance, receipt))
-        elif receipt is not None:
-            await store.note_receipt(worker.id, receipt)
-        elif worker.lease_from is None:
-            await store.record_lease(self._lease(worker.id, provider, instance, None))
+        worker_id = worker.id if worker else f"orphan-{instance.id}"
+        lease = self._lease(worker_id, provider, instance)
+        written = [one for one in await store.list_leases(since=0.0) if one.worker_id == worker_id]
+        if not written:
+            await store.record_lease(lease)
+        return replace(written[0], instance_id=instance.id) if written else lease
 
-    def _lease(
-        self, worker_id: str, provider: Provider, instance: Instance, receipt: Receipt | None
-    ) -> Lease:
+    async def _left_open(self, provider: Provider) -> list[Lease]:
+        """Leases without an end whose rows are gone: what was deleted, and whose bill we did not hear."""
+        store = self.leases.store
+        workers = await store.list_workers(include_gone=False, limit=10_000)
+        alive = {one.id for one in workers if one.state is not WorkerState.GONE}
+        unended = [
+            one for one in await store.list_leases(since=self.leases.clock.now()) if one.ended_at is None
+        ]
+        return [one for one in unended if one.provider == provider.name and one.worker_id not in alive]
+
+    async def _settle(self, provider: Provider, lease: Lease) -> None:
+        """Deletes once more. The provider's receipt ends the lease, or else that it knows of no such instance."""
+        store, ended = self.leases.store, lease
+        try:
+            if receipt := await provider.delete(lease.instance_id or ""):
+                ended = replace(
+                    lease,
+                    started_at=receipt.started_at,
+                    ended_at=receipt.ended_at,
+                    billed_s=receipt.billed_s,
+                )
+        except NotFound:
+            ended = replace(lease, ended_at=lease.ended_at or self.leases.clock.now())
+        except ProviderError as error:
+            log.warning("orphan_delete_failed", instance=lease.instance_id, error=str(error))
+        if ended != lease:
+            await store.record_lease(ended)
+
+    def _lease(self, worker_id: str, provider: Provider, instance: Instance) -> Lease:
+        """Where boot is not billed, nobody knows yet since when it is: from now on, until its provider says."""
         now = self.leases.clock.now()
+        offer = self.leases.market.offer(provider.name, instance.gpu_class)
+        boot_billed = offer is None or offer.boot_billed
         return Lease(
             worker_id=worker_id,
             provider=provider.name,
             gpu_class=instance.gpu_class,
-            usd_per_hour=self.leases.market.usd_per_hour(provider.name, instance.gpu_class),
-            started_at=receipt.started_at if receipt else instance.created_at or now,
-            ended_at=receipt.ended_at if receipt else now,
-            granularity_s=1.0,
-            min_billed_s=0.0,
+            usd_per_hour=offer.usd_per_hour if offer else 0.0,
+            started_at=instance.created_at if boot_billed and instance.created_at is not None else now,
+            ended_at=None,
+            granularity_s=offer.granularity_s if offer else 1.0,
+            min_billed_s=offer.min_billed_s if offer else 0.0,
             busy_s=0.0,
-            billed_s=receipt.billed_s if receipt else None,
             instance_id=instance.id,
         )
