@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt lint bench chaos emulate mutants
+.PHONY: help demo test slow check fmt lint bench chaos emulate mutants
 
 JOBS ?= 200
 
@@ -16,10 +16,13 @@ help: ## list the targets
 demo: $(READY) ## the whole way of a job, here, in about half a minute
 	$(BIN)/gpulease demo
 
-test: $(READY) ## all tests, in under three minutes
-	$(BIN)/pytest -n auto
+test: $(READY) ## the tests, in under three minutes
+	$(BIN)/pytest -n auto -m "not slow"
 
-check: lint test ## what CI runs: format, lint, types, layers, tests
+slow: $(READY) ## the tests that take longer: processes killed at the worst moments, long faults
+	$(BIN)/pytest -n auto -m slow
+
+check: lint test slow ## format, lint, types, layers, all tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
