@@ -23,6 +23,8 @@ from scenario import KINDS, Arrival, Scenario
 from virtual_time import Aside, VirtualClock, run
 from watched_store import Watch
 
+from orchestrator.fleet.costs import usd_between
+from orchestrator.observe import DAY_S
 from orchestrator.parts import Parts
 from orchestrator.policy import SETTING
 from orchestrator.settings import Settings
@@ -35,6 +37,7 @@ PATIENCE_S = 4 * 3600.0
 """After the last arrival: each job ends within its hour, and machines soon after."""
 INTENTS_A_MINUTE_MAX = 100
 """Ten workers at most, and some refusals."""
+PLAN_AGE_S = 60.0
 
 
 class FleetWorld:
@@ -51,6 +54,7 @@ class FleetWorld:
         self.paid_usd = self.ideal_usd = 0.0
         self._events: list[Event] = []
         self.asked: list[str] = []
+        self.is_lull = False
         self.settings = Settings(
             data=folder,
             providers=(),
@@ -103,8 +107,9 @@ class FleetWorld:
             await asyncio.sleep(30.0)
 
     async def _expect_calm(self) -> None:
-        """Nobody changes their mind all the time; a world that does would never come to its end."""
+        """Nobody changes their mind all the time; a world that does would never come to its end. Tells lulls, too."""
         while True:
+            self.is_lull = await self.is_quiet()
             before = self.watch.intents
             await asyncio.sleep(60.0)
             if self.watch.intents - before > INTENTS_A_MINUTE_MAX:
@@ -129,6 +134,7 @@ class FleetWorld:
     async def _client(self, arrival: Arrival) -> None:
         """Submits until it is accepted, and sometimes changes its mind."""
         await asyncio.sleep(arrival.at)
+        self.is_lull = False
 
         async def submit(parts: Parts) -> Any:
             return await parts.submitter.submit_all([arrival.job(self.clock.now())])
@@ -157,13 +163,26 @@ class FleetWorld:
 
     async def _creating(self, tag: str) -> None:
         """They hold whenever a machine is asked for."""
-        limits = self.scenario.policy["limits"]
+        policy = self.scenario.policy
         leased = [one for one in await self.alive() if one.state is not WorkerState.INTENDED]
+        self._within("in all", policy["limits"], leased)
+        for name, limits in policy["provider_limits"].items():
+            self._within(name, limits, [one for one in leased if one.provider == name])
+        most = policy["usd_per_day_max"]
+        if most is not None:
+            now = self.clock.now()
+            leases = await self.store.list_leases(since=now - DAY_S)
+            # The plan is a little older than the call.
+            ahead = sum(one.usd_per_hour for one in leased) * PLAN_AGE_S / 3600
+            if (spent := sum(usd_between(one, now - DAY_S, now) for one in leases)) > most + ahead:
+                self.broken.append(f"{tag}: bought although {spent:.3f} of {most} USD a day are spent")
+
+    def _within(self, scope: str, limits: dict[str, Any], leased: list[Worker]) -> None:
         usd = sum(one.usd_per_hour for one in leased)
         if limits["workers_max"] is not None and len(leased) > limits["workers_max"]:
-            self.broken.append(f"{tag}: {len(leased)} workers leased, the limit is {limits['workers_max']}")
+            self.broken.append(f"{len(leased)} workers leased {scope}, the limit is {limits['workers_max']}")
         if limits["usd_per_hour_max"] is not None and usd > limits["usd_per_hour_max"] + 1e-6:
-            self.broken.append(f"{tag}: {usd} USD/hour leased, the limit is {limits['usd_per_hour_max']}")
+            self.broken.append(f"{usd} USD/hour leased {scope}, the limit is {limits['usd_per_hour_max']}")
 
 
 class Recorder:
@@ -186,7 +205,7 @@ class Recorder:
             found = traceback.format_exc() if error is True else "".join(traceback.format_exception(error))
             self._world.broken.append(f"{event} {found}")
         if self._aloud:
-            print(f"{self._world.loop.time():10.3f}", event)  # noqa: T201  This is what was asked for.
+            print(f"{self._world.loop.time():10.3f}", event)
         raise structlog.DropEvent
 
 
@@ -223,7 +242,7 @@ def by_hand() -> int:
         world = lived(KINDS[asked.kind](seed, asked.hours), sqlite=asked.sqlite, aloud=asked.aloud)
         wrong += bool(world.verdict)
         took_s = time.monotonic() - began
-        print(  # noqa: T201
+        print(
             f"seed {seed}: {took_s:.1f} s for {world.loop.time() / 3600:.1f} h, {len(world.asked)} jobs,",
             f"{world.lives.count} lives, {len(world.machines.agents)} agents,",
             f"{world.paid_usd:.2f} USD for {world.ideal_usd:.2f}:",

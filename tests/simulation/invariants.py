@@ -47,14 +47,11 @@ async def nothing_leased(world: Any) -> list[str]:
 async def ledger_is_the_bill(world: Any) -> list[str]:
     """To the cent, orphans included. What strangers cost is theirs, and nobody can know of what was never shown."""
     now = world.clock.now()
+    machines = [(cloud, one) for cloud in world.clouds.values() for one in cloud.ours()]
+    unseen = {one.spec.worker_id for cloud, one in machines if one.instance.id not in cloud.seen}
     leases = await world.store.list_leases(since=0.0)
-    ledger = sum(lease_usd(one, now) for one in leases)
-    bill = sum(
-        machine.billed_usd(cloud.cloud.clock())
-        for cloud in world.clouds.values()
-        for machine in cloud.ours()
-        if machine.instance.id in cloud.seen
-    )
+    ledger = sum(lease_usd(one, now) for one in leases if one.worker_id not in unseen)
+    bill = sum(one.billed_usd(now) for _, one in machines if one.spec.worker_id not in unseen)
     return [] if abs(ledger - bill) < CENT else [f"the ledger says {ledger:.4f} USD, the clouds {bill:.4f}"]
 
 
@@ -62,7 +59,9 @@ async def paid_and_ideal_usd(world: Any) -> tuple[float, float]:
     """What the clouds bill, and what one machine of the cheapest kind would cost that boots once a burst, does the
     jobs that succeeded one after the other, and is let go at once.
     """
-    paid = sum(machine.billed_usd(world.clock.now()) for cloud in world.clouds.values() for machine in cloud.ours())
+    paid = sum(
+        machine.billed_usd(world.clock.now()) for cloud in world.clouds.values() for machine in cloud.ours()
+    )
     cheapest = min(world.scenario.clouds, key=lambda one: one.usd_per_hour)
     busy_s = 0.0
     for job in await world.jobs():

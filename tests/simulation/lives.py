@@ -100,7 +100,7 @@ class Lives:
         dice = world.scenario.stream(f"life {self.count}")
         address = Address(world.settings, 80)
         orchestrator = await build(world.settings, address, store, world.clock, lines, dice=dice)
-        orchestrator.parts.loops._scheduler = Ticker(QUIET_LOOPS)
+        orchestrator.parts.loops._scheduler = Ticker(QUIET_LOOPS, lambda: world.is_lull)
         await orchestrator.start()
         body.orchestrator = orchestrator
         for beside in self.beside:

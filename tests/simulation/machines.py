@@ -15,6 +15,7 @@ from provider_clients.fake import Machine
 
 HOST_PERIOD_S = 5.0
 LOOK_S = 60.0
+STRANGER_SHARE = 0.01
 ENROLMENT_KEY = "owners may enrol"
 
 
@@ -135,9 +136,19 @@ class Machines:
         while True:
             await asyncio.sleep(LOOK_S)
             for spec in self._scenario.clouds:
+                await self._strangers(spec, dice.random())
                 for machine in self.clouds[spec.name].ours():
                     if machine.ended_at is None:
                         self._befall(spec, machine, dice.random(), dice.random())
+
+    async def _strangers(self, spec: CloudSpec, luck: float) -> None:
+        """They come and go. Without tags, one that came while we buy could not be told from ours."""
+        cloud = self.clouds[spec.name]
+        if luck < STRANGER_SHARE and spec.tagged:
+            await cloud.add_stranger(f"somebody-{len(cloud.strangers)}")
+        elif luck > 1.0 - STRANGER_SHARE:
+            for name in cloud.strangers:
+                cloud.cloud.lose(name)
 
     def _befall(self, spec: CloudSpec, machine: Machine, death: float, illness: float) -> None:
         life_s = self._scenario.machine_life_s

@@ -18,7 +18,7 @@ from scaling.snapshot import Capability, Need, Offer
 
 ENGINES = (Capability("csm", "rough"), Capability("whisper", "rough"))
 PROBED = frozenset({"probe"})
-BURST_EVERY_S = 2400.0
+BURST_EVERY_S = 3600.0
 LULL_S = 600.0
 
 
@@ -188,10 +188,13 @@ def rough(seed: int, hours: float) -> Scenario:
         limits=LimitsBody(
             workers_max=dice.choice([3, 6, 10]), usd_per_hour_max=dice.choice([None, 2.5, 5.0])
         ),
+        provider_limits=dice.choice(
+            [{}, {"cheap": LimitsBody(workers_max=2), "nodes": LimitsBody(workers_max=1)}]
+        ),
         idle_s=dice.choice([60.0, 120.0, 300.0]),
         boot_s_max=dice.choice([400.0, 900.0]),
         create_s_max=dice.choice([120.0, 600.0]),
-        usd_per_day_max=dice.choice([None, None, 6.0]),
+        usd_per_day_max=dice.choice([None, None, 0.4]),
     )
     return Scenario(
         seed,
@@ -200,18 +203,47 @@ def rough(seed: int, hours: float) -> Scenario:
         policy=policy.model_dump(),
         habits=_habits(dice),
         crash_s=dice.choice([None, 1200.0, 4000.0]),
-        crash_share=dice.choice([0.0, 0.0005, 0.003]),
+        crash_share=dice.choice([0.0, 0.0002, 0.001]),
         link_lost=dice.choice([0.0, 0.02, 0.1]),
         machine_life_s=dice.choice([None, 3600.0, 14400.0]),
         owned=dice.choice([0, 0, 2]),
-        period_s=dice.choice([15.0, 30.0]),
+        period_s=dice.choice([15.0, 30.0, 45.0]),
     )
+
+
+def storm(seed: int, hours: float) -> Scenario:
+    """Everything fails all the time: for hunts by hand."""
+    dice = random.Random(f"{seed}/storm")
+    usual = rough(seed, hours)
+    clouds = tuple(
+        replace(one, never_boots=0.2, unwell_s=1500.0, bad_hosts=3, rough=_at_worst(one.rough))
+        for one in usual.clouds
+    )
+    return replace(
+        usual,
+        clouds=clouds,
+        habits=Habits(0.05, 0.1, 0.03, 2000.0, 600.0, restart_s=1500.0, leave_s=1500.0),
+        crash_s=dice.choice([300.0, 900.0]),
+        crash_share=dice.choice([0.001, 0.005]),
+        link_lost=0.2,
+        machine_life_s=2000.0,
+        owned=dice.choice([0, 3]),
+    )
+
+
+def _at_worst(usual: Rough) -> Rough:
+    return replace(usual, refused=0.1, limited=0.1, lost=0.2, late=0.2)
 
 
 def _clouds(dice: random.Random) -> list[CloudSpec]:
     known = [
         CloudSpec(
-            "cheap", 0.5, boot_s=180.0, boot_billed=False, capacity=2, beside=frozenset({"exchange", "protect"})
+            "cheap",
+            0.5,
+            boot_s=180.0,
+            boot_billed=False,
+            capacity=2,
+            beside=frozenset({"exchange", "protect"}),
         ),
         CloudSpec("fast", 1.0, boot_s=40.0),
         CloudSpec("nodes", 0.8, boot_s=60.0, tagged=False, hosted=True, lease_s=3600.0, beside=PROBED),
@@ -222,8 +254,9 @@ def _clouds(dice: random.Random) -> list[CloudSpec]:
 
 def _worn(spec: CloudSpec, dice: random.Random) -> CloudSpec:
     bad = dice.choice([0.0, 0.03, 0.15])
-    # Without tags, what appears later than a creation may take is a stranger's.
-    late_s_max = dice.choice([20.0, 100.0, 300.0]) if spec.tagged else 60.0
+    # Without tags, what appears later than a provider's list lags is a stranger's, but for the clocks' differences.
+    late_s_max = dice.choice([20.0, 100.0, 300.0]) if spec.tagged else 8.0
+    latency_s_max = 2.0 if spec.tagged else dice.choice([2.0, 20.0])
     return replace(
         spec,
         skew_s=dice.choice([0.0, 0.0, 7.0, -20.0]),
@@ -231,7 +264,7 @@ def _worn(spec: CloudSpec, dice: random.Random) -> CloudSpec:
         never_boots=dice.choice([0.0, 0.1]),
         unwell_s=dice.choice([None, 4000.0]),
         bad_hosts=dice.choice([0, 2]),
-        rough=Rough(refused=bad, limited=bad / 2, lost=bad, late=bad, late_s_max=late_s_max),
+        rough=Rough(bad, bad / 2, bad, bad, late_s_max, latency_s_max),
     )
 
 
@@ -250,4 +283,4 @@ def _habits(dice: random.Random) -> Habits:
     )
 
 
-KINDS = {"calm": calm, "rough": rough}
+KINDS = {"calm": calm, "rough": rough, "storm": storm}

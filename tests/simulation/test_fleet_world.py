@@ -8,9 +8,9 @@ import pytest
 from fleet_world import FleetWorld, lived
 from scenario import Scenario, calm, rough
 
-ROUGH_HOURS = 6.0
+ROUGH_HOURS = 8.0
 BATCHES = [range(first, first + 6) for first in range(1, 25, 6)]
-SQLITE_HOURS = 2.0
+SQLITE_HOURS = 4.0
 SQLITE_SEEDS = (3, 19)
 CALM_HOURS = 6.0
 CALM_SEEDS = range(1, 7)
@@ -55,5 +55,5 @@ def test_the_database_lives_the_same_life_as_its_model(seed):
 
 
 def test_the_same_seed_is_the_same_world():
-    one, two = (sound(rough(9, 1.0)) for _ in range(2))
+    one, two = (sound(rough(19, 2.0)) for _ in range(2))
     assert one.story() == two.story()

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 EPOCH = 1_800_000_000.0
+LULL_TICKS = 20
 T = TypeVar("T")
 OWNER: contextvars.ContextVar[object] = contextvars.ContextVar("OWNER", default=None)
 """Whose a task is: it is inherited by the tasks and timers that it starts."""
@@ -73,12 +74,12 @@ class VirtualClock:
 class Ticker:
     """Keeps the loops' periods as APScheduler does, which reads the wall clock and therefore cannot stay here.
 
-    Loops named in `without` never tick. Nothing ticks after the shutdown, or after the death of its owner, whose
-    tasks (and timers) end with it.
+    Loops named in `without` never tick, and in a lull only one tick in twenty comes: there is nothing to see then.
     """
 
-    def __init__(self, without: frozenset[str] = frozenset()) -> None:
+    def __init__(self, without: frozenset[str], is_lull: Callable[[], bool]) -> None:
         self._without = without
+        self._is_lull = is_lull
         self._tasks: list[asyncio.Task[None]] = []
 
     def add_job(
@@ -94,9 +95,12 @@ class Ticker:
             self._tasks.append(asyncio.get_running_loop().create_task(self._keep(tick, args, seconds)))
 
     async def _keep(self, tick: Callable[..., Awaitable[None]], args: list[Any], seconds: float) -> None:
+        skipped = 0
         while True:
             await asyncio.sleep(seconds)
-            await tick(*args)
+            skipped = (skipped + 1) % LULL_TICKS if self._is_lull() else 0
+            if not skipped:
+                await tick(*args)
 
     def shutdown(self, *, wait: bool) -> None:
         for task in self._tasks:
