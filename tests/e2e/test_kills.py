@@ -9,6 +9,7 @@ from cable import Cable
 from clouds import ENROL_KEY, GROUPS, Clouds
 from owner import Owner
 
+pytestmark = pytest.mark.slow
 FAST = {
     "GPULEASE_PROVIDERS": "buffer,comput3,salad",
     "GPULEASE_POLICY_IDLE_S": "1",
@@ -199,12 +200,22 @@ def test_the_network_between_a_worker_and_the_orchestrator_is_cut(cloudy, clouds
     assert job["attempts"][-1]["worker_id"] != first
 
 
-def test_an_owner_ends_a_worker_during_its_job(up, clouds, tmp_path):
+@pytest.fixture
+def owners(up, tmp_path):
+    """Two machines that nobody has started yet, and that run no more afterwards."""
+    given = (f"http://127.0.0.1:{up.port}", ENROL_KEY, "--commands", str(tmp_path / "commands.json"))
+    made = [Owner(tmp_path, name, *given, GPULEASE_WORKER_GRACE_S="1") for name in ("alice", "bob")]
+    yield made
+    for owner in made:
+        if owner.runs:
+            owner.end(signal.SIGKILL)
+
+
+def test_an_owner_ends_a_worker_during_its_job(up, clouds, owners):
     """It is queued again at once, and ends on another owner's machine."""
+    alice, bob = owners
     up.environment |= clouds.environment() | FAST
     up.start()
-    given = (f"http://127.0.0.1:{up.port}", ENROL_KEY, "--commands", str(tmp_path / "commands.json"))
-    alice, bob = (Owner(tmp_path, name, *given, GPULEASE_WORKER_GRACE_S="1") for name in ("alice", "bob"))
     alice.start()
     job_id = submit(up, clouds, "buffer", seconds=3)
     assert running(up, job_id) == "alice"
