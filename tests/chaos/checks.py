@@ -104,7 +104,8 @@ def _to_the_cent(outcome: Outcome) -> Iterator[str]:
     """Of the sum of all differences, so that two of them cannot make up for each other."""
     off = sum(line.off for line in outcome.lines)
     if off >= CENT:
-        for line in sorted(outcome.lines, key=lambda one: -one.off)[:SHOWN]:
+        wrong = [line for line in outcome.lines if line.off >= CENT / SHOWN]
+        for line in sorted(wrong, key=lambda one: -one.off) or outcome.lines:
             worker = line.worker or "nobody"
             yield f"{line.provider} {line.instance} ({worker}): ledger {line.ledger}, bill {line.bill}"
     billed = sum(line.bill or 0.0 for line in outcome.lines)

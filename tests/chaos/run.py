@@ -154,7 +154,11 @@ def main() -> int:
     asked = parser.parse_args()
     folder = asked.logs or Path(tempfile.mkdtemp(prefix="gpulease-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    told = run(asked.jobs, asked.seed, asked.times, folder.resolve())
+    try:
+        told = run(asked.jobs, asked.seed, asked.times, folder.resolve())
+    except BaseException:
+        say(f"it broke off; logs: {folder}")
+        raise
     if told["ok"] and asked.logs is None:
         shutil.rmtree(folder, ignore_errors=True)
         told["logs"] = "taken away; --logs keeps them"
