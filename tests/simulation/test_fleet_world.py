@@ -9,7 +9,7 @@ from fleet_world import FleetWorld, lived
 from scenario import Scenario, calm, rough
 
 ROUGH_HOURS = 8.0
-BATCHES = [range(first, first + 6) for first in range(1, 25, 6)]
+BATCHES = [range(first, first + 5) for first in range(1, 21, 5)]
 SQLITE_HOURS = 4.0
 SQLITE_SEEDS = (3, 19)
 CALM_HOURS = 6.0
