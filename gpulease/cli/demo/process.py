@@ -99,6 +99,7 @@ def _free_port() -> int:
 
 
 def _clean(environment: "os._Environ[str]") -> dict[str, str]:
-    """The caller's environment without settings of ours: the demo shows the same everywhere."""
+    """The caller's environment without settings of ours: the demo shows the same everywhere, and leases nowhere."""
     ours = ("GPULEASE_", "GPU_IDLE_TIMEOUT", "PRE_LAUNCH_TIMEOUT", "MAX_RENDER_TIME")
-    return {name: value for name, value in environment.items() if not name.startswith(ours)}
+    keys = ("C3_", "COMPUT3_", "SALAD_", "INTERNAL_API_KEY", "DEFAULT_GPU_")
+    return {name: value for name, value in environment.items() if not name.startswith(ours + keys)}
