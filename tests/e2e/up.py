@@ -13,6 +13,17 @@ from pathlib import Path
 import httpx
 import psutil
 
+SETTINGS = (
+    "GPULEASE_",
+    "C3_",
+    "COMPUT3_",
+    "SALAD_",
+    "INTERNAL_API_KEY",
+    "DEFAULT_GPU_",
+    "GPU_IDLE",
+    "PRE_LAUNCH",
+)
+"""How names begin that would configure the server: with the caller's keys a test could lease for real."""
 SLEEPY = """
 import sys, time, pathlib
 seconds, out = float(sys.argv[1]), pathlib.Path(sys.argv[2])
@@ -54,7 +65,7 @@ class Up:
             "GPULEASE_ORPHAN_AFTER_S": "20",
             "GPULEASE_LOCAL_USD_PER_HOUR": "0.36",
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GPULEASE_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         self.environment = {**inherited, **fast, **settings}
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +73,12 @@ class Up:
         command = [sys.executable, "-m", "gpulease", "up", "--port", str(self.port), "--data", str(self.data)]
         # In a session of its own, so that Ctrl-C reaches whoever started it, and that one ends it in order.
         self.process = subprocess.Popen(
-            command, env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
+            command,
+            env=self.environment,
+            cwd=self.data.parent,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
         )
         self.until(self._ready, 60)
 
