@@ -5,7 +5,9 @@ import sys
 import time
 
 from gpulease.cli.demo.leftovers import leftovers
+from gpulease.cli.demo.process import _clean
 from gpulease.cli.demo.story import words
+from orchestrator.settings import Settings
 
 
 def test_words_are_compared_without_case_and_punctuation():
@@ -27,3 +29,11 @@ def test_a_process_with_the_folder_in_its_environment_is_found_until_it_ends(tmp
     began = time.monotonic()
     assert leftovers(tmp_path) == []
     assert time.monotonic() - began < 5
+
+
+def test_the_demo_takes_none_of_the_callers_settings():
+    """With the caller's key of a cloud it could lease there for real."""
+    aliases = [one.validation_alias for one in Settings.model_fields.values()]
+    names = [name for one in aliases if one for name in getattr(one, "choices", [one])]
+    assert {"C3_API_KEY", "SALAD_API_KEY"} < set(names)
+    assert _clean(dict.fromkeys((*names, "GPULEASE_PORT", "PATH"), "x")) == {"PATH": "x"}
