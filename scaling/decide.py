@@ -1,6 +1,7 @@
 """Snapshot in, plan out. What the demand is, a named policy says; health, intents and idling are the same for all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from scaling.demand.budget import Ledger
 from scaling.demand.catalogue import ORDERED, Catalogue
@@ -41,7 +42,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         slots=_slots(supply, snapshot, catalogue, times, policy),
         ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
     )
-    wanted = POLICIES[policy.name](scene)
+    wanted = _keep_intents(POLICIES[policy.name](scene), workers, refused)
     return Plan(
         actions=(
             *_endings(supply, endings, wanted, policy, catalogue),
@@ -50,6 +51,22 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         ),
         blocked=wanted.blocked,
     )
+
+
+def _keep_intents(wanted: Demand, workers: Sequence[WorkerView], refused: Mapping[str, str]) -> Demand:
+    """An intent in hand is as good as a launch of its kind: the walk may have given its jobs to either, and to
+    withdraw the one and order the other would go on for ever.
+    """
+    launches, kept = list(wanted.launches), set(wanted.used)
+    for worker in workers:
+        if worker.state is not WorkerState.INTENDED or worker.id in refused or worker.id in kept:
+            continue
+        kind = (worker.provider, worker.gpu_class, worker.usd_per_hour)
+        same = (one for one in launches if (one.provider, one.gpu_class, one.usd_per_hour) == kind)
+        if (launch := next(same, None)) is not None:
+            launches.remove(launch)
+            kept.add(worker.id)
+    return replace(wanted, launches=tuple(launches), used=frozenset(kept))
 
 
 def _slots(

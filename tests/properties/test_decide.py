@@ -44,6 +44,18 @@ def test_the_order_of_what_is_seen_changes_nothing(snapshot, policy, shuffler):
 
 @given(snapshots, policies)
 @settings(max_examples=60, deadline=None)
+def test_no_plan_withdraws_what_it_orders(snapshot, policy):
+    plan = decide(snapshot, policy)
+    workers = {one.id: one for one in snapshot.workers}
+    ordered = {(one.provider, one.gpu_class, one.usd_per_hour) for one in acted(plan, Launch)}
+    for action in acted(plan, Withdraw):
+        worker = workers[action.worker_id]
+        kind = (worker.provider, worker.gpu_class, worker.usd_per_hour)
+        assert kind not in ordered or action.reason != "no job needs it any more"
+
+
+@given(snapshots, policies)
+@settings(max_examples=60, deadline=None)
 def test_a_live_worker_with_a_job_is_never_stopped(snapshot, policy):
     workers = {one.id: one for one in snapshot.workers}
     for action in acted(decide(snapshot, policy), Stop):

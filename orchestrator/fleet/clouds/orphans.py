@@ -1,4 +1,4 @@
-"""Instances of ours that no live row wants: in the ledger first, then deleted, at every look until they are gone.
+"""Instances of ours that no live row wants: in the ledger at first sight, then deleted, at every look until gone.
 
 An open lease without a live row is the memory that something is still to be ended and paid; it survives a restart.
 """
@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Orphans:
+    """The grace counts from an instance's creation where that is known, so that no restart begins it anew."""
+
     leases: Leases
     _since: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -27,9 +29,10 @@ class Orphans:
         seen = {(provider.name, one.id): one for one in found}
         self._since = {key: at for key, at in self._since.items() if key in seen or key[0] != provider.name}
         for key, instance in seen.items():
-            if now - self._since.setdefault(key, now) >= grace_s:
+            lease = await self._open(provider, instance)
+            if now - self._since.setdefault(key, min(now, instance.created_at or now)) >= grace_s:
                 log.warning("orphan_deleted", provider=provider.name, instance=instance.id)
-                await self._settle(provider, await self._open(provider, instance))
+                await self._settle(provider, lease)
         for lease in await self._left_open(provider):
             if (provider.name, lease.instance_id) not in seen:
                 await self._settle(provider, lease)
