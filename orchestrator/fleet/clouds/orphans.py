@@ -19,7 +19,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Orphans:
-    """The grace counts from an instance's creation where that is known, so that no restart begins it anew."""
+    """One is seen twice before it is ended. The grace counts from an instance's creation where that is known, so that
+    no restart begins it anew.
+    """
 
     leases: Leases
     _since: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -30,9 +32,11 @@ class Orphans:
         self._since = {key: at for key, at in self._since.items() if key in seen or key[0] != provider.name}
         for key, instance in seen.items():
             lease = await self._open(provider, instance)
-            if now - self._since.setdefault(key, min(now, instance.created_at or now)) >= grace_s:
+            again = key in self._since
+            first_seen = self._since.setdefault(key, now)
+            if again and now - min(first_seen, instance.created_at or now) >= grace_s:
                 log.warning("orphan_deleted", provider=provider.name, instance=instance.id)
-                await self._settle(provider, lease)
+                await self._settle(provider, await self._reopen(lease))
         for lease in await self._left_open(provider):
             if (provider.name, lease.instance_id) not in seen:
                 await self._settle(provider, lease)
@@ -49,6 +53,14 @@ class Orphans:
         if not written:
             await store.record_lease(lease)
         return replace(written[0], instance_id=instance.id) if written else lease
+
+    async def _reopen(self, lease: Lease) -> Lease:
+        """What lives on after its lease was closed is paid on: the end that we knew was none."""
+        if lease.ended_at is None:
+            return lease
+        lease = replace(lease, ended_at=None, billed_s=None)
+        await self.leases.store.record_lease(lease)
+        return lease
 
     async def _left_open(self, provider: Provider) -> list[Lease]:
         """Leases without an end whose rows are gone: what was deleted, and whose bill we did not hear."""
@@ -72,7 +84,7 @@ class Orphans:
                     billed_s=receipt.billed_s,
                 )
         except NotFound:
-            ended = replace(lease, ended_at=lease.ended_at or self.leases.clock.now())
+            ended = replace(lease, ended_at=self.leases.clock.now())
         except ProviderError as error:
             log.warning("orphan_delete_failed", instance=lease.instance_id, error=str(error))
         if ended != lease:
