@@ -119,7 +119,7 @@ class Comput3:
         )
 
     def _notes(self, on_offer: tuple[str, ...], balance: float, running: int) -> Iterator[str]:
-        yield f"The key works; {running} workloads run, and the balance is {balance:g} units."
+        yield f"The key works; {running} workloads run, and the balance is {balance:,.0f} units."
         for kind in self._config.kinds:
             if kind not in on_offer:
                 yield f"Not on offer: {kind}; there is {', '.join(on_offer) or 'nothing'}."
