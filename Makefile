@@ -9,6 +9,8 @@ READY := .venv/ready
 .PHONY: help demo test slow check fmt lint bench chaos emulate mutants
 
 JOBS ?= 200
+# Most tests wait for processes that start and clouds that lag, so two a core.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)')
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,10 +19,10 @@ demo: $(READY) ## the whole way of a job, here, in about half a minute
 	$(BIN)/gpulease demo
 
 test: $(READY) ## the tests, in under three minutes
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
 
 slow: $(READY) ## the tests that take longer: processes killed at the worst moments, long faults
-	$(BIN)/pytest -n auto -m slow
+	$(BIN)/pytest -n $(WORKERS) -m slow
 
 check: lint test slow ## format, lint, types, layers, all tests
 

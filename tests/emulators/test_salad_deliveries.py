@@ -16,6 +16,8 @@ from loopback_server import LoopbackServer
 from salad.scene import GROUPS, ORGANIZATION, QUEUES, Scene, scene, until
 from salad.webhooks import signature
 
+pytestmark = pytest.mark.slow
+
 APP = """
 import json, os, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -14,6 +14,8 @@ import pytest
 
 from salad.scene import GROUPS, MERGE_PATCH, scene, until
 
+pytestmark = pytest.mark.slow
+
 EXIT = (sys.executable, "-S", "-c", "import sys, time; time.sleep(0.05); sys.exit(0)")
 KIN = """
 import os, signal, subprocess, time

@@ -13,6 +13,8 @@ from provider_clients.salad import Salad, SaladConfig, SaladQueue
 from salad.scene import KEY, SLEEP, scene, until
 from scaling.snapshot import Capability
 
+pytestmark = pytest.mark.slow
+
 SPEC = LaunchSpec(
     worker_id="w-1",
     gpu_class="RTX 4090",

@@ -16,6 +16,8 @@ from hosted_world import HostProcess, duty, finish_of, hosting, until
 
 from hpc.node import HpcNode
 
+pytestmark = pytest.mark.slow
+
 # What Blender does, as far as files tell: it reads the parameters, tells, and writes frames.
 RENDERS = """
     import json, os, pathlib, sys, time
@@ -136,7 +138,6 @@ async def test_the_success_of_another_task_is_not_ours(world: Emulator, node: Hp
     assert (fault["kind"], fault["code"]) == ("host", "render_forgotten")
 
 
-@pytest.mark.slow
 async def test_a_machine_out_of_reach_for_a_while_goes_on_with_its_render(
     world: Emulator, node: HpcNode, host: HostProcess
 ):
@@ -158,7 +159,6 @@ async def test_what_the_script_tells_and_what_it_leaves_decide(
     assert (await finish_of(world, render(world, camera="Crash")))["result"]
 
 
-@pytest.mark.slow
 async def test_a_machine_that_others_use_is_left_alone(
     world: Emulator, node: HpcNode, share: Path, tmp_path: Path
 ):
@@ -192,7 +192,6 @@ async def test_a_wrong_file_of_machines_stops_the_start(world: Emulator, tmp_pat
         assert "cannot_start" in host.log
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("blender") is None, reason="the program blender is not installed")
 async def test_a_real_blender_renders_what_lies_in_the_folder(world: Emulator, share: Path, tmp_path: Path):
     blender = str(shutil.which("blender"))

@@ -13,6 +13,8 @@ from hosted_world import HostProcess, duty, finish_of, hosting, until
 
 from comput3.cloud import Comput3Emulator
 
+pytestmark = pytest.mark.slow
+
 FOX = "The quick brown fox jumps over the lazy dog."
 
 
@@ -81,7 +83,6 @@ async def test_what_is_said_is_what_is_heard(world: Emulator, host: HostProcess)
     assert host.leftovers == []
 
 
-@pytest.mark.slow
 async def test_a_voice_is_cloned_from_a_stereo_reference_too(
     world: Emulator, host: HostProcess, stereo: bytes
 ):
@@ -93,7 +94,6 @@ async def test_a_voice_is_cloned_from_a_stereo_reference_too(
     assert world.finished[attempt]["fault"] is None
 
 
-@pytest.mark.slow
 async def test_faults_are_whose_they_are(cloud: Comput3Emulator, world: Emulator, host: HostProcess):
     topk, long = speak(world, topk=101), speak(world, max_audio_length=60_000)
     noise = hear(world, b"this is no sound")
@@ -173,7 +173,6 @@ async def test_without_its_orchestrator_everything_ends_at_once(
     assert host.leftovers == []
 
 
-@pytest.mark.slow
 async def test_a_stop_gives_what_runs_its_grace(cloud: Comput3Emulator, world: Emulator, host: HostProcess):
     cloud.knobs.turn({"work_s": 60.0})
     attempt = speak(world)

@@ -141,7 +141,10 @@ async def until(ready, patience_s: float = 10.0) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "untagged"])
+@pytest.mark.parametrize(
+    "tagged",
+    [pytest.param(True, id="tagged"), pytest.param(False, id="untagged", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, STEPS + 1))
 async def test_it_dies_at_a_write_and_starts_again(tmp_path: Path, at: int, after: bool, tagged: bool):

@@ -10,6 +10,8 @@ import pytest
 from agent_orchestrator import Emulator
 from conftest import Start, until
 
+pytestmark = pytest.mark.slow
+
 
 class Node:
     """The metadata service of a Salad node, as far as a worker asks it."""
