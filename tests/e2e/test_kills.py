@@ -145,7 +145,8 @@ def test_the_orchestrator_is_killed_during_jobs(cloudy, clouds):
     clouds.comput3.knobs.work_s = 0.0
     cloudy.start()
     there, here = all_end_once(cloudy, clouds, jobs)
-    assert ends(there) == ["lost", "succeeded"]
+    # Its host hands it back on its way out, if the server is there again by then; else it is lost.
+    assert ends(there) in (["lost", "succeeded"], ["failed", "succeeded"])
     assert ends(here) == ["succeeded"]
 
 
