@@ -112,16 +112,6 @@ class Quotas(BaseModel):
     container_groups_quotas: ReplicaQuotas | None = None
 
 
-class Named(BaseModel):
-    """A queue, of which only the name matters."""
-
-    name: str
-
-
-class Queues(BaseModel):
-    items: tuple[Named, ...]
-
-
 class Secret(BaseModel):
     secret_key: str
 

@@ -11,20 +11,23 @@ Drawn from the tables in `scaling/states.py`, which the Python code, the stores'
 `CHECK`s all take their moves from. A test compares this page with them; after a change of a table,
 `python tests/architecture/test_lifecycles_doc.py` draws it anew.
 
-A state without a way out absorbs: whatever is reported later changes nothing.
+A state without a way out absorbs: whatever is reported later changes nothing. A leased worker begins as an intent; an
+owner's machine reports for duty by itself, and so begins by starting.
 """
 DIAGRAMS = (
-    ("Job", JOB_MOVES, JobState.QUEUED),
-    ("Attempt", ATTEMPT_MOVES, AttemptState.RUNNING),
-    ("Worker", WORKER_MOVES, WorkerState.INTENDED),
+    ("Job", JOB_MOVES, [JobState.QUEUED]),
+    ("Attempt", ATTEMPT_MOVES, [AttemptState.RUNNING]),
+    # An owner's machine is never intended: it reports for duty by itself.
+    ("Worker", WORKER_MOVES, [WorkerState.INTENDED, WorkerState.STARTING]),
 )
 
 
-def diagram(title, moves, first):
+def diagram(title, moves, firsts):
     """A Mermaid state diagram, in the table's order."""
-    lines = [f"## {title}", "", "```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
-    for before in type(first):
-        after = [one for one in type(first) if one in moves[before]]
+    states = type(firsts[0])
+    lines = [f"## {title}", "", "```mermaid", "stateDiagram-v2", *(f"    [*] --> {one}" for one in firsts)]
+    for before in states:
+        after = [one for one in states if one in moves[before]]
         lines += [f"    {before} --> {one}" for one in after] or [f"    {before} --> [*]"]
     return "\n".join([*lines, "```", ""])
 

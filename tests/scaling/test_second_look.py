@@ -9,6 +9,7 @@ from pictures import (
     intent,
     jobs,
     launches,
+    need,
     offer,
     picture,
     planned,
@@ -61,3 +62,13 @@ def test_an_intent_of_an_offer_that_cools_down_makes_room_for_another():
     plan = planned(picture(jobs(), workers=[intent("w1")], offers=offers))
     assert withdrawals(plan) == ["w1"]
     assert [one.provider for one in launches(plan)] == ["other"]
+
+
+def test_an_intent_is_kept_where_the_walk_would_order_its_like():
+    """An eager offer of two slots and a full fleet: the jobs went to the new order, and the intent was withdrawn."""
+    eager = offer(boot_billed=False, capacity=2)
+    full = replace(WHATIF, limits=Limits(workers_max=3))
+    workers = [ready("w1", busy_s=0), ready("w2", busy_s=0), intent("w3")]
+    plan = planned(picture(jobs(3), jobs(1, need(priority=5)), workers=workers, offers=[eager]), full)
+    assert (withdrawals(plan), launches(plan)) == ([], [])
+    assert buys(plan) == ["w3"]
