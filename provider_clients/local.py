@@ -32,7 +32,7 @@ TERM_GRACE_S = 5.0
 """A worker asked to end may take so long before it is killed."""
 LOGS_KEPT = 50
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE")
-"""Nothing else of our environment reaches a worker, and so no provider's key does."""
+"""Nothing else of our environment reaches a process that we start, and so no provider's key does."""
 
 Found = dict[str, list[psutil.Process]]
 """Processes by the tag of their instance."""
@@ -111,7 +111,7 @@ class LocalProvider:
 
     def _start(self, spec: LaunchSpec, folder: Path) -> subprocess.Popen[bytes]:
         given = {
-            **{name: os.environ[name] for name in INHERITED if name in os.environ},
+            **inherited(),
             **self.environment,
             **spec.environment,
             "GPULEASE_ORCHESTRATOR_URL": spec.orchestrator_url,
@@ -181,6 +181,11 @@ class LocalProvider:
         for old in sorted(logs.glob("*.log"), key=_modified, reverse=True)[LOGS_KEPT:]:
             old.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def inherited() -> dict[str, str]:
+    """What a process of ours may see of our environment."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:

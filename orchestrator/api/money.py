@@ -50,9 +50,7 @@ async def leases(parts: Shared, _: Viewer, hours: Hours = 24.0) -> dict[str, Any
 async def lease(parts: Shared, worker_id: str, _: Viewer) -> dict[str, Any]:
     """One lease with the share of every attempt that ran on it; the rest of it was boot and idling."""
     now = parts.clock.now()
-    found = next(
-        (one for one in await parts.store.list_leases(since=0.0) if one.worker_id == worker_id), None
-    )
+    found = await parts.store.get_lease(worker_id)
     if found is None:
         raise ProblemError(404, "There is no such lease", f"No lease belongs to a worker {worker_id!r}.")
     worker = await parts.store.get_worker(worker_id)

@@ -5,7 +5,6 @@ A child hears of our end by the end of its standard input, so none outlives us, 
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from gpulease.contract.hosts import Duties, Duty
 from orchestrator.fleet.clouds.leases import Deployment
 from orchestrator.keys import host_key, worker_key
 from orchestrator.store.protocol import Store
+from provider_clients.local import inherited
 from scaling.states import WorkerState
 
 W = WorkerState
@@ -29,7 +29,6 @@ STEADY_S = 60.0
 """A child that lived so long is started again at once."""
 END_S_MAX = 5.0
 NEWS_MAX = 200
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE")
 log = structlog.get_logger()
 
 
@@ -122,7 +121,7 @@ class Hosting:
 
     def _environment(self, name: str, folder: Path) -> dict[str, str]:
         return {
-            **{one: os.environ[one] for one in INHERITED if one in os.environ},
+            **inherited(),
             **self.environments[name],
             "GPULEASE_ORCHESTRATOR_URL": self.deployment.origin(),
             "GPULEASE_HOST_KEY": host_key(self.deployment.secret, name),

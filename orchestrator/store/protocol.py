@@ -173,6 +173,8 @@ class Store(Protocol):
         """Those that had not ended by `since`, oldest first."""
         ...
 
+    async def get_lease(self, worker_id: str) -> rows.Lease | None: ...
+
     async def note_receipt(self, worker_id: str, receipt: Receipt) -> None:
         """The provider's own records of this worker's lease: its interval and its billed seconds become theirs,
         whether the lease ended already, ends later, or was voided.

@@ -227,3 +227,9 @@ async def test_a_worker_that_served_is_paid_for_whether_or_not_its_instance_was_
     await store.move_worker("w1", move(W.STOPPING, W.READY), now=70.0)
     await store.move_worker("w1", move(W.GONE, W.STOPPING), now=90.0)
     assert (await only_lease(store)).ended_at == 90.0
+
+
+async def test_one_lease_is_had_by_its_workers_id(store):
+    assert await store.get_lease("w9") is None
+    await store.record_lease(ORPHAN)
+    assert await store.get_lease("w9") == ORPHAN

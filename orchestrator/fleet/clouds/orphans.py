@@ -48,11 +48,11 @@ class Orphans:
         known = await store.known_instances(provider.name)
         worker = await store.get_worker(known.get(instance.id, tagged))
         worker_id = worker.id if worker else f"orphan-{instance.id}"
+        if written := await store.get_lease(worker_id):
+            return replace(written, instance_id=instance.id)
         lease = self._lease(worker_id, provider, instance)
-        written = [one for one in await store.list_leases(since=0.0) if one.worker_id == worker_id]
-        if not written:
-            await store.record_lease(lease)
-        return replace(written[0], instance_id=instance.id) if written else lease
+        await store.record_lease(lease)
+        return lease
 
     async def _reopen(self, lease: Lease) -> Lease:
         """What lives on after its lease was closed is paid on: the end that we knew was none."""

@@ -37,10 +37,11 @@ class Upkeep:
         scores = await self.applier.hosts.scores()
         busy = Counter(attempt.worker_id for attempt, _ in fleet.attempts)
         alive = [one for one in fleet.workers if one.instance_id is not None]
-        await asyncio.gather(*(self._one(worker, busy[worker.id] > 0, scores) for worker in alive))
-        self._protected = {name: on for name, on in self._protected.items() if name in {w.id for w in alive}}
+        await asyncio.gather(*(self._one(worker, scores, busy=busy[worker.id] > 0) for worker in alive))
+        ids = {one.id for one in alive}
+        self._protected = {name: on for name, on in self._protected.items() if name in ids}
 
-    async def _one(self, worker: Worker, busy: bool, scores: Scores) -> None:  # noqa: FBT001
+    async def _one(self, worker: Worker, scores: Scores, *, busy: bool) -> None:
         provider = self.applier.leases.providers.get(worker.provider)
         if provider is None:
             return

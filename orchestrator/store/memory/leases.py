@@ -12,6 +12,9 @@ class LeaseVerbs(Model):
         found = [one for one in self.world.leases.values() if one.ended_at is None or one.ended_at > since]
         return sorted(found, key=lambda one: (one.started_at, one.worker_id))
 
+    async def get_lease(self, worker_id: str) -> Lease | None:
+        return self.world.leases.get(worker_id)
+
     async def note_receipt(self, worker_id: str, receipt: Receipt) -> None:
         self.start_lease(worker_id, receipt.started_at)
         if lease := self.world.leases.get(worker_id):

@@ -31,6 +31,11 @@ def listed(database: Database, since: float) -> list[Lease]:
     return [Lease(**dict(row)) for row in database.execute(_LISTED, (since,)).fetchall()]
 
 
+def get(database: Database, worker_id: str) -> Lease | None:
+    row = database.execute("SELECT * FROM leases WHERE worker_id = ?", (worker_id,)).fetchone()
+    return Lease(**dict(row)) if row is not None else None
+
+
 def start(database: Database, worker_id: str, at: float) -> None:
     """One for a worker. What its owner lends us has none."""
     database.execute(_START, (at, worker_id))

@@ -174,6 +174,9 @@ class SqliteStore:
     async def list_leases(self, *, since: float) -> list[rows.Lease]:
         return await self._readers.do(leases.listed, since)
 
+    async def get_lease(self, worker_id: str) -> rows.Lease | None:
+        return await self._readers.do(leases.get, worker_id)
+
     async def note_receipt(self, worker_id: str, receipt: Receipt) -> None:
         await self._writer.do_durably(leases.note_receipt, worker_id, receipt)
 
