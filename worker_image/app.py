@@ -18,6 +18,8 @@ from worker_image.engines.registry import config_of, probe_all
 from worker_image.execute import Executor
 from worker_image.host.pool import HostPool
 from worker_image.link import Link
+from worker_image.local import LocalJobs
+from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
 from worker_image.scratch import close_scratch, open_scratch
 from worker_image.serving.gate import OWNER, Gate
@@ -36,6 +38,7 @@ class Running:
     """What the parts of this process share. `stop` ends all of them; the owner holds the `gate`."""
 
     machine: Machine
+    jobs: LocalJobs
     pool: HostPool
     gate: Gate
     stop: asyncio.Event
@@ -58,9 +61,12 @@ async def serve(settings: Settings) -> int:
     prefetched = Prefetched(scratch / "prefetched")
     executor = Executor(pool, tuple(offers), prefetched, settings.gpu_class)
     machine = Machine(settings, executor, prefetched, Slots(settings.capacity), scratch)
+    fetcher = Fetcher(allow_hosts=settings.allow_private_hosts, bytes_max=settings.download_bytes_max)
+    jobs = LocalJobs(executor, machine.slots, fetcher, scratch / "local")
     try:
-        return await _serve(Running(machine, pool, Gate(), asyncio.Event()))
+        return await _serve(Running(machine, jobs, pool, Gate(), asyncio.Event()))
     finally:
+        await jobs.stop()
         await pool.close()
         close_scratch(scratch)
 
@@ -155,7 +161,7 @@ async def _serve_http(running: Running) -> int:
         return Exit.STOPPED
     from worker_image.listen import serve_http  # noqa: PLC0415  A leased worker starts faster without a web framework.
 
-    return await serve_http(running.machine, port, running.stop)
+    return await serve_http(running.machine, running.jobs, port, running.stop)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,8 @@ import structlog
 import uvicorn
 
 from worker_image.agent import Machine
-from worker_image.http import make_app
 from worker_image.local import LocalJobs
-from worker_image.media.fetch import Fetcher
+from worker_image.web.app import make_app
 
 _CANNOT_LISTEN = 1
 _GOODBYE_S = 5
@@ -19,8 +18,8 @@ _GOODBYE_S = 5
 _log = structlog.get_logger()
 
 
-async def serve_http(machine: Machine, port: int, stop: asyncio.Event) -> int:
-    """Serves until `stop`; running local jobs get the grace, then they are cancelled."""
+async def serve_http(machine: Machine, jobs: LocalJobs, port: int, stop: asyncio.Event) -> int:
+    """Serves until `stop`, and then until the jobs have ended or are stopped."""
     settings = machine.settings
     try:
         listener = _listen(settings.host, port)
@@ -34,8 +33,6 @@ async def serve_http(machine: Machine, port: int, stop: asyncio.Event) -> int:
         _log.error("cannot_listen", host=settings.host, port=port, error=str(error), hint=hint)
         stop.set()
         return _CANNOT_LISTEN
-    fetcher = Fetcher(allow_hosts=settings.allow_private_hosts, bytes_max=settings.download_bytes_max)
-    jobs = LocalJobs(machine.executor, machine.slots, fetcher, machine.scratch / "local")
     key = settings.worker_key.get_secret_value() if settings.worker_key else None
     server = _Server(
         uvicorn.Config(
@@ -47,9 +44,7 @@ async def serve_http(machine: Machine, port: int, stop: asyncio.Event) -> int:
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await stop.wait()
-    if jobs.running:
-        await asyncio.wait(jobs.running, timeout=settings.grace_s)
-    await jobs.stop()
+    await jobs.drain(settings.grace_s)
     server.should_exit = True
     await serving
     return 0

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import shutil
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,11 +15,13 @@ from gpulease.contract.jobs import Fault, OutputFile
 from worker_image.engines.base import MadeFile
 from worker_image.execute import Ears, Made, Runs, Work
 from worker_image.faults import from_exception
+from worker_image.host.process import Step
 from worker_image.media.fetch import Fetcher
 from worker_image.slots import Slots
 from worker_image.upload import Handover, hand_over, sha256_of
 
 KEPT_MAX = 32
+CANCELLED = Fault(kind="job", code="cancelled", message="The job was cancelled.")
 
 
 class Busy(Exception):
@@ -57,6 +60,29 @@ class Answer:
     fault: Fault | None = None
 
 
+@dataclass(slots=True)
+class _Job:
+    """One job, running or ended. `news` is set at each step, and then exchanged."""
+
+    folder: Path
+    task: "asyncio.Task[Answer] | None" = None
+    step: Step | None = None
+    cancelled: bool = False
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, step: Step) -> None:
+        self.step = step
+        self.wake()
+
+    def wake(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
+
+    @property
+    def done(self) -> bool:
+        return self.task is not None and self.task.done()
+
+
 class LocalJobs:
     """Answers are kept, the newest `KEPT_MAX` of them, with their files."""
 
@@ -65,79 +91,124 @@ class LocalJobs:
         self._slots = slots
         self._fetcher = fetcher
         self._folder = folder
-        self._jobs: OrderedDict[str, tuple[asyncio.Task[Answer], Path]] = OrderedDict()
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
 
     async def run(self, asked: Asked) -> Answer:
         """Runs the job, joins it where it runs already, or repeats its answer. A fault of the host is forgotten.
 
+        Whoever stops waiting leaves the job alone; `cancel` ends it.
+
         Raises:
             Busy: no slot is free.
         """
-        task = self._known(asked.job_id)
-        if task is None:
+        return await asyncio.shield(self.begin(asked))
+
+    def begin(self, asked: Asked) -> "asyncio.Task[Answer]":
+        """The task of the job. Raises: Busy."""
+        job = self._known(asked.job_id)
+        if job is None or job.task is None:
             if not self._slots.take():
                 raise Busy
-            folder = self._folder / uuid4().hex
-            task = asyncio.create_task(self._run(folder, asked))
-            self._jobs[asked.job_id] = (task, folder)
+            job = _Job(self._folder / uuid4().hex)
+            job.task = asyncio.create_task(self._run(job, asked))
+            self._jobs[asked.job_id] = job
             self._forget_oldest()
-        return await asyncio.shield(task)
+        assert job.task is not None  # noqa: S101  It was made with the job.
+        return job.task
+
+    async def follow(self, job_id: str) -> AsyncIterator[Step]:
+        """The newest step whenever there is one, until the job has ended."""
+        job, told = self._jobs.get(job_id), None
+        while job is not None:
+            if job.step is not None and job.step != told:
+                told = job.step
+                yield told
+            elif job.done:
+                return
+            else:
+                await job.news.wait()
+
+    def answer(self, job_id: str) -> Answer | None:
+        """How the job ended; None while it runs. Raises: Unknown."""
+        job = self._jobs.get(job_id)
+        if job is None or job.task is None:
+            raise Unknown
+        return job.task.result() if job.done and not job.task.cancelled() else None
+
+    def cancel(self, job_id: str) -> bool:
+        """Ends a running job; its answer is a fault. False where there is none."""
+        job = self._jobs.get(job_id)
+        if job is None or job.task is None or job.done:
+            return False
+        job.cancelled = True
+        job.task.cancel()
+        return True
 
     def file(self, job_id: str, name: str) -> LocalFile:
         """Raises `Unknown` where there is no such job or file."""
-        task = self._known(job_id)
-        if task is None or not task.done():
+        job = self._known(job_id)
+        if job is None or job.task is None or not job.done:
             raise Unknown
-        found = next((file for file in task.result().files if file.made.name == name), None)
+        found = next((file for file in job.task.result().files if file.made.name == name), None)
         if found is None:
             raise Unknown
         return found
 
+    async def drain(self, grace_s: float) -> None:
+        """Running jobs get the grace, then they are ended."""
+        if self.running:
+            await asyncio.wait(self.running, timeout=grace_s)
+        await self.stop()
+
     async def stop(self) -> None:
-        tasks = [task for task, _ in self._jobs.values()]
+        tasks = [job.task for job in self._jobs.values() if job.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._fetcher.aclose()
 
     @property
-    def running(self) -> set[asyncio.Task[Answer]]:
-        return {task for task, _ in self._jobs.values() if not task.done()}
+    def running(self) -> "set[asyncio.Task[Answer]]":
+        return {job.task for job in self._jobs.values() if job.task is not None and not job.done}
 
-    def _known(self, job_id: str) -> asyncio.Task[Answer] | None:
-        task, _ = self._jobs.get(job_id, (None, None))
-        if task is None or not task.done():
-            return task
+    def _known(self, job_id: str) -> _Job | None:
+        job = self._jobs.get(job_id)
+        if job is None or job.task is None or not job.done:
+            return job
+        task = job.task
         failed = task.cancelled() or ((fault := task.result().fault) is not None and fault.kind == "host")
-        return None if failed else task
+        return None if failed or job.cancelled else job
 
     def _forget_oldest(self) -> None:
-        done = [job_id for job_id, (task, _) in self._jobs.items() if task.done()]
+        done = [job_id for job_id, job in self._jobs.items() if job.done]
         for job_id in done[: max(0, len(self._jobs) - KEPT_MAX)]:
-            _, folder = self._jobs.pop(job_id)
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self._jobs.pop(job_id).folder, ignore_errors=True)
 
-    async def _run(self, folder: Path, asked: Asked) -> Answer:
+    async def _run(self, job: _Job, asked: Asked) -> Answer:
         try:
-            folder.mkdir(parents=True)  # noqa: ASYNC240  A new folder on the local disk.
-            return await self._answer(folder, asked)
+            job.folder.mkdir(parents=True)
+            return await self._answer(job, asked)
+        except asyncio.CancelledError:
+            if not job.cancelled:
+                raise
+            return Answer(fault=CANCELLED)
         except Exception as error:  # noqa: BLE001  Whatever it is, it is this job's answer.
             return Answer(fault=from_exception(error).wire())
         finally:
             self._slots.give()
+            asyncio.get_running_loop().call_soon(job.wake)
 
-    async def _answer(self, folder: Path, asked: Asked) -> Answer:
+    async def _answer(self, job: _Job, asked: Asked) -> Answer:
         spec = CATALOGUE[asked.engine]
-        inputs = {name: asked.input[name] for name in spec.url_fields if asked.input.get(name)}
         own = (asked.job_id, asked.engine, asked.model, asked.input)
-        work = Work(*own, folder, inputs, spec.stalled_after_s)
+        work = Work(*own, job.folder, spec.urls(asked.input), spec.stalled_after_s)
         if asked.handover is None:
-            made = await self._executor.run(work, self._fetcher, Ears(lambda _: None))
+            made = await self._executor.run(work, self._fetcher, Ears(job.note))
             return Answer(made, tuple([await _described(file) for file in made.outcome.files]))
         async with contextlib.aclosing(self._fetcher.also(asked.handover.orchestrator)) as fetcher:
-            made = await self._executor.run(work, fetcher, Ears(lambda _: None))
+            made = await self._executor.run(work, fetcher, Ears(job.note))
         stored = await hand_over(asked.handover, made.outcome.files)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
         return Answer(made, stored=stored)
 
 

@@ -42,7 +42,132 @@ class SettingsError(Exception):
     """The configuration is wrong; the message lists every fault."""
 
 
-class Settings(BaseSettings):
+class EngineSettings(BaseSettings):
+    """What engines need; `EngineConfig` has the same names."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", validation_alias="GPULEASE_DEVICE", description="Where models run."
+    )
+    commands: Path | None = Field(
+        default=None, validation_alias="GPULEASE_COMMANDS", description="Programs of `command`, a JSON file."
+    )
+    blender: str = Field(
+        default="blender", validation_alias="GPULEASE_BLENDER", description="The program of `blender`."
+    )
+    whisper_models: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_WHISPER_MODELS",
+        description="A folder with one folder a model, in CTranslate2 format, named like the model.",
+    )
+    comfyui_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GPULEASE_COMFYUI_URL", "COMFYUI_URL"),
+        description="A ComfyUI server for `portrait` and `comfyui`.",
+    )
+    ollama_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GPULEASE_OLLAMA_URL", "OLLAMA_HOST"),
+        description="An Ollama server for `analyze`.",
+    )
+    vision_url: str | None = Field(
+        default=None,
+        validation_alias="GPULEASE_VISION_URL",
+        description="An OpenAI-compatible API for `analyze`, up to its version (…/v1).",
+    )
+    vision_key: SecretStr | None = Field(default=None, validation_alias="GPULEASE_VISION_KEY")
+    vision_models: Names = Field(
+        default=(),
+        validation_alias="GPULEASE_VISION_MODELS",
+        description="Models of these two that see images, the best first. Unset: all that the server lists.",
+    )
+    musetalk_workdir: Path = Field(
+        default=Path("/app"), validation_alias="MUSETALK_WORKDIR", description="A checkout of MuseTalk."
+    )
+    musetalk_python: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_MUSETALK_PYTHON",
+        description="The Python that has MuseTalk's packages. Unset: the worker's own.",
+    )
+    musetalk_mode: Literal["resident", "one-shot"] = Field(
+        default="resident", validation_alias="GPULEASE_MUSETALK_MODE"
+    )
+    musetalk_unet_model: str = Field(
+        default="models/musetalkV15/unet.pth", validation_alias="MUSETALK_UNET_MODEL_PATH"
+    )
+    musetalk_unet_config: str = Field(
+        default="models/musetalkV15/musetalk.json", validation_alias="MUSETALK_UNET_CONFIG"
+    )
+    video_models: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_VIDEO_MODELS",
+        description="A folder with one folder a diffusers pipeline, named like the model.",
+    )
+    video_grpc: str | None = Field(
+        default=None,
+        validation_alias="GPULEASE_VIDEO_GRPC",
+        description="host:port of a `Generator` service for `video`.",
+    )
+    video_grpc_ca: Path | None = Field(default=None, validation_alias="GPULEASE_VIDEO_GRPC_CA")
+    video_grpc_cert: Path | None = Field(default=None, validation_alias="GPULEASE_VIDEO_GRPC_CERT")
+    video_grpc_key: Path | None = Field(default=None, validation_alias="GPULEASE_VIDEO_GRPC_KEY")
+
+
+class BucketSettings(BaseSettings):
+    """Where the owner's own keys let the worker store results itself, under the names of the earlier systems."""
+
+    b2_key_id: str | None = Field(default=None, validation_alias="B2_KEY_ID")
+    b2_app_key: SecretStr | None = Field(default=None, validation_alias="B2_APP_KEY")
+    b2_bucket_name: str | None = Field(default=None, validation_alias="B2_BUCKET_NAME")
+    b2_prefix: str = Field(default="avatar/outputs", validation_alias="B2_PREFIX")
+    b2_realm: str = Field(
+        default="production",
+        validation_alias="GPULEASE_B2_REALM",
+        description="B2's realm, or the URL of a server that speaks its native API.",
+    )
+    minio_endpoint: str | None = Field(default=None, validation_alias="MINIO_ENDPOINT")
+    minio_bucket: str | None = Field(default=None, validation_alias="MINIO_BUCKET")
+    minio_access_key: str | None = Field(default=None, validation_alias="MINIO_ACCESS_KEY")
+    minio_secret_key: SecretStr | None = Field(default=None, validation_alias="MINIO_SECRET_KEY")
+    minio_secure: bool = Field(default=False, validation_alias="MINIO_SECURE")
+    minio_public_url: str | None = Field(default=None, validation_alias="MINIO_PUBLIC_URL")
+    minio_region: str = Field(default="us-east-1", validation_alias="MINIO_REGION")
+    output_dir: Path | None = Field(
+        default=None,
+        validation_alias="OUTPUT_DIR",
+        description="Results of /generate are kept here too, under the names of the earlier systems.",
+    )
+
+
+class SurfaceSettings(BaseSettings):
+    """What the worker serves beside /hc and /generate. All of it is off unless it is asked for."""
+
+    hpc_engines: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_HPC_ENGINES",
+        description="A JSON file like HPCServer.json: serve /hpc/* for these programs.",
+    )
+    hpc_allow: Names = Field(
+        default=(),
+        validation_alias="GPULEASE_HPC_ALLOW",
+        description="Addresses or networks that may call /hpc/* without a key.",
+    )
+    grpc_port: int = Field(
+        default=PORT_OFF,
+        ge=PORT_OFF,
+        le=65535,
+        validation_alias="GPULEASE_GRPC_PORT",
+        description="Serve the `video` services of video_generator.proto here. 0 takes any free port, -1 serves none.",
+    )
+    grpc_tls_cert: Path | None = Field(default=None, validation_alias="GPULEASE_GRPC_TLS_CERT")
+    grpc_tls_key: Path | None = Field(default=None, validation_alias="GPULEASE_GRPC_TLS_KEY")
+    grpc_tls_ca: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_GRPC_TLS_CA",
+        description="Callers must show a certificate of this authority (mTLS).",
+    )
+
+
+class Settings(EngineSettings, BucketSettings, SurfaceSettings):
     """One instance a process, frozen. Times are in seconds. Arguments win over the environment.
 
     The worker's environment is often another program's (a leasing orchestrator, a container's host), so names that
@@ -97,14 +222,6 @@ class Settings(BaseSettings):
         description="0 takes any free port, -1 serves no HTTP. Unset: 8000, or none for a leased local process.",
     )
     allow_private_hosts: Names = Field(default=(), validation_alias="GPULEASE_ALLOW_PRIVATE_HOSTS")
-    commands: Path | None = Field(
-        default=None, validation_alias="GPULEASE_COMMANDS", description="Programs of `command`, a JSON file."
-    )
-    whisper_models: Path | None = Field(
-        default=None,
-        validation_alias="GPULEASE_WHISPER_MODELS",
-        description="A folder with one folder a model, in CTranslate2 format, named like the model.",
-    )
     grace_s: float = Field(
         default=5.0,
         ge=0,

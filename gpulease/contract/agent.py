@@ -17,13 +17,15 @@ LOG_CHUNK_BYTES_MAX = 64 * 1024
 class EngineOffer(Lenient):
     """What a worker can honestly run: an engine, by which backend, which models, and what it can beside.
 
-    Features are words such as `clone`, `translate`, `multilingual`; a job may need some of them.
+    Features are words such as `clone`, `translate`, `multilingual`; a job may need some of them. `vram_gb` is what
+    its largest model takes of the GPU's memory.
     """
 
     engine: str
     backend: str
     models: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    vram_gb: float = 0.0
 
 
 class RegisterRequest(Lenient):

@@ -4,7 +4,7 @@ An engine's input is a pydantic model; the rest of its row says what scheduling 
 the model it names, the features it needs, and the fields that hold URLs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
@@ -59,8 +59,13 @@ class WhisperInput(Wire):
 
 
 class PortraitInput(Wire):
+    """A face and a voice to a talking portrait. An unset seed is drawn; the result names it."""
+
     image_url: Url
     audio_url: Url
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    steps: int = Field(default=25, ge=1, le=100)
+    fps: float = Field(default=24, ge=5, le=120)
 
 
 class AnalyzeInput(Wire):
@@ -83,22 +88,45 @@ class VideoInput(Wire):
     height: int = Field(default=480, ge=64, le=4096, multiple_of=8)
     duration: float = Field(default=5.0, gt=0, le=120)
     fps: int = Field(default=24, ge=1, le=120)
-    seed: int | None = None
+    quality: Literal["low", "medium", "high"] = "medium"
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     model: str | None = None
 
 
+class MaterialSwap(Wire):
+    """Every use of the material `original` becomes one of `replacement`, from the file or from its library."""
+
+    original: str = Field(min_length=1, max_length=63)
+    replacement: str = Field(min_length=1, max_length=63)
+
+
 class BlenderInput(Wire):
-    """A `.blend` to frames or a video. Unset fields keep what the file says."""
+    """A `.blend` to frames or a video. Unset fields keep what the file says.
+
+    `resolution` is a width of 1920, 2560 or 3840 at 16:9. `library_url` is a `.blend` with further materials.
+    """
 
     file_url: Url
+    library_url: Url | None = None
     frames: Frames = "1"
     output: Literal["PNG", "JPEG", "EXR", "MP4"] = "PNG"
     engine: Literal["CYCLES", "EEVEE"] | None = None
     samples: int | None = Field(default=None, ge=1, le=65_536)
     width: int | None = Field(default=None, ge=4, le=16_384)
     height: int | None = Field(default=None, ge=4, le=16_384)
+    resolution: Literal["1k", "2k", "4k"] | None = None
     camera: str | None = Field(default=None, min_length=1, max_length=63)
+    cameras: Literal["one", "all"] = "one"
+    materials: list[MaterialSwap] = Field(default_factory=list, max_length=200)
     fps: int = Field(default=24, ge=1, le=240)
+
+    @model_validator(mode="after")
+    def _one_size_and_one_choice_of_cameras(self) -> Self:
+        if self.resolution and (self.width or self.height):
+            raise ValueError("give resolution, or width and height, and not both")
+        if self.camera and self.cameras == "all":
+            raise ValueError('give a camera, or cameras "all", and not both')
+        return self
 
 
 class CommandInput(Wire):
@@ -110,8 +138,10 @@ class CommandInput(Wire):
 
 
 class ComfyuiInput(Wire):
+    """A workflow in ComfyUI's API format. Where a value in it is the name of an input, it becomes the uploaded file."""
+
     workflow: dict[str, Any] = Field(min_length=1)
-    inputs: dict[str, Url] = Field(default_factory=dict)
+    inputs: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Url] = Field(default_factory=dict)
 
 
 def _nothing(_: Any) -> tuple[str, ...]:
@@ -137,7 +167,10 @@ def _named_model(asked: Any) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """One row of the catalogue. `stalled_after_s` without progress is a fault of the host."""
+    """One row of the catalogue. `stalled_after_s` without progress is a fault of the host.
+
+    URLs stand in fields that end in `_url`, and in the values of `url_maps`, which are called `field.key`.
+    """
 
     name: str
     title: str
@@ -146,11 +179,18 @@ class EngineSpec:
     stalled_after_s: float = 300.0
     model_of: Callable[[Any], str | None] = _named_model
     features_of: Callable[[Any], tuple[str, ...]] = _nothing
+    url_maps: tuple[str, ...] = ()
     url_fields: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         names = tuple(name for name in self.input_model.model_fields if name.endswith("_url"))
         object.__setattr__(self, "url_fields", names)
+
+    def urls(self, asked: Mapping[str, Any]) -> dict[str, str]:
+        """The URLs of an input as JSON, by the names under which a worker gets their files."""
+        plain = {name: asked[name] for name in self.url_fields if asked.get(name)}
+        maps = ((name, asked.get(name) or {}) for name in self.url_maps)
+        return plain | {f"{name}.{key}": url for name, found in maps for key, url in found.items()}
 
 
 _ROWS = (
@@ -169,6 +209,8 @@ _ROWS = (
         stalled_after_s=1800,
         model_of=_command_program,
     ),
-    EngineSpec("comfyui", "ComfyUI workflow", ComfyuiInput, "files", stalled_after_s=900),
+    EngineSpec(
+        "comfyui", "ComfyUI workflow", ComfyuiInput, "files", stalled_after_s=900, url_maps=("inputs",)
+    ),
 )
 CATALOGUE: dict[str, EngineSpec] = {row.name: row for row in _ROWS}

@@ -15,11 +15,9 @@ class Inputs:
 
     async def urls(self, job: Job) -> dict[str, str]:
         """URLs by input field, good for as long as the job may run."""
-        found = {}
-        for field in CATALOGUE[job.need.engine].url_fields:
-            if url := job.input.get(field):
-                found[field] = await self._resolve(url, expires_s=job.complete_by - job.created_at + 3600)
-        return found
+        expires_s = job.complete_by - job.created_at + 3600
+        named = CATALOGUE[job.need.engine].urls(job.input)
+        return {field: await self._resolve(url, expires_s=expires_s) for field, url in named.items()}
 
     async def _resolve(self, url: str, expires_s: float) -> str:
         if not url.startswith(UPLOAD_SCHEME):

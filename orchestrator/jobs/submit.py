@@ -142,7 +142,8 @@ class Submitter:
         )
 
     async def _check_urls(self, spec: EngineSpec, checked: Wire, notify_url: str | None) -> None:
-        named = {f"input.{name}": getattr(checked, name) for name in spec.url_fields}
+        urls = spec.urls(checked.model_dump(mode="json"))
+        named = {f"input.{name}": url for name, url in urls.items()}
         faults = []
         for field, url in {**named, "notify_url": notify_url}.items():
             if url and (message := await self._url_fault(field, url)):

@@ -55,6 +55,7 @@ async def test_what_it_can_run_is_what_it_says(world: Emulator, start: Start):
         "backend": "command",
         "models": ["copy", "sleep", "crash"],
         "features": [],
+        "vram_gb": 0.0,
     } in said["engines"]
     assert world.beats[0]["status"] == "idle"
     assert world.beats[0]["incarnation"] == said["incarnation"]

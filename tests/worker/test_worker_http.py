@@ -15,11 +15,11 @@ from worker_image.engines.base import EngineConfig
 from worker_image.engines.registry import probe_all
 from worker_image.execute import Executor
 from worker_image.host.pool import HostPool
-from worker_image.http import make_app
 from worker_image.local import LocalJobs
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
 from worker_image.slots import Slots
+from worker_image.web.app import make_app
 
 WRITE = "import pathlib, sys; pathlib.Path(sys.argv[1], 'made.txt').write_text('made')"
 SEEDS_BODY = {

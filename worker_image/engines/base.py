@@ -14,10 +14,30 @@ from gpulease.contract.jobs import Phase
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What the operator says about engines; it travels to the engine's process as JSON."""
+    """What the operator says about engines: settings of the same names, as JSON has them.
 
+    It travels to the engine's process; nothing else of our environment does.
+    """
+
+    device: str = "auto"
     commands: str | None = None
+    blender: str = "blender"
     whisper_models: str | None = None
+    comfyui_url: str | None = None
+    ollama_url: str | None = None
+    vision_url: str | None = None
+    vision_key: str | None = None
+    vision_models: tuple[str, ...] = ()
+    musetalk_workdir: str | None = None
+    musetalk_python: str | None = None
+    musetalk_mode: str = "resident"
+    musetalk_unet_model: str = "models/musetalkV15/unet.pth"
+    musetalk_unet_config: str = "models/musetalkV15/musetalk.json"
+    video_models: str | None = None
+    video_grpc: str | None = None
+    video_grpc_ca: str | None = None
+    video_grpc_cert: str | None = None
+    video_grpc_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,11 @@
 """All backends by name. They are imported only when they are asked about."""
 
+from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
 
 from gpulease.contract.agent import EngineOffer
 from worker_image.engines.base import Backend, EngineConfig
@@ -22,10 +27,17 @@ def make(name: str, config: EngineConfig) -> Backend:
 
 
 def config_of(settings: Settings) -> EngineConfig:
-    return EngineConfig(
-        commands=str(settings.commands.absolute()) if settings.commands else None,
-        whisper_models=str(settings.whisper_models.absolute()) if settings.whisper_models else None,
-    )
+    return EngineConfig(**{one.name: _plain(getattr(settings, one.name)) for one in fields(EngineConfig)})
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Path():
+            return str(value.absolute())
+        case SecretStr():
+            return value.get_secret_value()
+        case _:
+            return value
 
 
 def probe_all(config: EngineConfig | None = None) -> tuple[list[EngineOffer], dict[str, str]]:

@@ -1,29 +1,26 @@
-"""The worker's own HTTP: `GET /hc` for probes, `POST /generate` for whoever holds the machine.
+"""`POST /generate` for whoever holds the machine, and the files that it makes.
 
-`/generate` takes `{"engine", "job_id", "input"}` for any engine that this worker offers, or the body of the first
-generation of lip-sync workers, whose engine is `musetalk`. Files of a result are listed with their size and SHA-256
-and served at `GET /generate/{job_id}/files/{name}`; with a `handover` they go to an orchestrator's storage instead, and
-are listed with their key there. Under a `Salad-Job-Id` header every answer is 200 with the status
-in its body, since that queue takes anything else for a broken worker; else failures are problem documents.
+It takes `{"engine", "job_id", "input"}` for any engine that this worker offers, or the body of the first generation of
+lip-sync workers, whose engine is `musetalk`. Files of a result are listed with their size and SHA-256 and served at
+`GET /generate/{job_id}/files/{name}`; with a `handover` they go to an orchestrator's storage instead, and are listed
+with their key there. Under a `Salad-Job-Id` header every answer is 200 with the status in its body, since that queue
+takes anything else for a broken worker; else failures are problem documents.
 """
 
-import secrets
-from ipaddress import IPv6Address, ip_address
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import FastAPI, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import Field, ValidationError, model_validator
 
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.base import Lenient
 from gpulease.contract.engines import CATALOGUE
-from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem
 from worker_image.engines.registry import choose
 from worker_image.local import Answer, Asked, Busy, LocalJobs, Unknown
 from worker_image.upload import Handover
+from worker_image.web.access import Guard, Refusal, faults_of
 
 _HOST_FAULT_STATUS = 500
 _JOB_FAULT_STATUS = 422
@@ -47,30 +44,15 @@ class Generate(Lenient):
         return {"engine": "musetalk", "input": known} | ({"job_id": job_id} if job_id else {})
 
 
-class Refusal(Exception):
-    """A problem document on its way out."""
+def generate_router(jobs: LocalJobs, offers: tuple[EngineOffer, ...], guard: Guard) -> APIRouter:
+    router = APIRouter()
 
-    def __init__(self, status: int, title: str, detail: str, errors: tuple[FieldFault, ...] = ()) -> None:
-        super().__init__(detail)
-        self.problem = Problem(title=title, status=status, detail=detail, errors=errors)
-
-
-def make_app(jobs: LocalJobs, offers: tuple[EngineOffer, ...], key: str | None) -> FastAPI:
-    """`key` is asked of callers from other machines; without one they are refused."""
-    app = FastAPI(title="gpulease worker", docs_url=None, redoc_url=None)
-    app.add_exception_handler(Refusal, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
-
-    @app.get("/hc")
-    async def healthy() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.post("/generate")
+    @router.post("/generate")
     async def generate(
         request: Request, body: Generate, salad_job_id: Annotated[str | None, Header()] = None
     ) -> Response:
         try:
-            _admit(request, key)
+            guard.admit(request)
             return JSONResponse(await _generate(jobs, offers, body))
         except Refusal as refusal:
             if salad_job_id is None:
@@ -80,9 +62,9 @@ def make_app(jobs: LocalJobs, offers: tuple[EngineOffer, ...], key: str | None) 
                 {"status": "failed", "error": problem.detail, "problem": problem.model_dump()}
             )
 
-    @app.get("/generate/{job_id}/files/{name}")
+    @router.get("/generate/{job_id}/files/{name}")
     async def file(request: Request, job_id: str, name: str) -> FileResponse:
-        _admit(request, key)
+        guard.admit(request)
         try:
             found = jobs.file(job_id, name)
         except Unknown as error:
@@ -91,7 +73,7 @@ def make_app(jobs: LocalJobs, offers: tuple[EngineOffer, ...], key: str | None) 
             ) from error
         return FileResponse(found.made.path, media_type=found.made.content_type, filename=name)
 
-    return app
+    return router
 
 
 async def _generate(jobs: LocalJobs, offers: tuple[EngineOffer, ...], body: Generate) -> dict[str, Any]:
@@ -119,7 +101,7 @@ def _check(offers: tuple[EngineOffer, ...], body: Generate) -> str | None:
         asked = spec.input_model.model_validate(body.input)
     except ValidationError as error:
         raise Refusal(
-            422, "The input is not valid", f"See errors, and the engine {body.engine}.", _faults(error)
+            422, "The input is not valid", f"See errors, and the engine {body.engine}.", faults_of(error)
         ) from error
     model = spec.model_of(asked)
     offer = choose(offers, body.engine, model)
@@ -156,47 +138,3 @@ def _shown(job_id: str, answer: Answer) -> dict[str, Any]:
         "metrics": outcome.metrics if outcome else {},
         "ignored": list(outcome.ignored) if outcome else [],
     }
-
-
-def _admit(request: Request, key: str | None) -> None:
-    """This machine's own processes come in; others with the worker's key."""
-    host = request.client.host if request.client else ""
-    if _is_own(host):
-        return
-    given = request.headers.get("x-internal-api-key", "")
-    if key is None or not secrets.compare_digest(given.encode(), key.encode()):
-        raise Refusal(401, "A key is needed", "Send the worker's key as X-Internal-API-Key.")
-
-
-def _is_own(host: str) -> bool:
-    """Whether it is this machine; where we listen on IPv6, its IPv4 address comes inside an IPv6 one."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (inner or address).is_loopback
-
-
-def _faults(error: ValidationError) -> tuple[FieldFault, ...]:
-    return tuple(
-        FieldFault(field=".".join(map(str, one["loc"])), message=one["msg"])
-        for one in error.errors(include_url=False)
-    )
-
-
-async def _problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)  # noqa: S101  It is registered for nothing else.
-    return _reply(error.problem)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  As above.
-    faults = tuple(
-        FieldFault(field=".".join(map(str, one["loc"])), message=one["msg"]) for one in error.errors()
-    )
-    return _reply(Problem(title="The body is not valid", status=422, errors=faults))
-
-
-def _reply(problem: Problem) -> Response:
-    return JSONResponse(problem.model_dump(), problem.status, media_type=MEDIA_TYPE)
