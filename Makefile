@@ -6,14 +6,16 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check fmt lint bench chaos emulate mutants
+.PHONY: help demo test slow check fmt lint lock bench chaos emulate mutants image-check
 
 JOBS ?= 200
 # Most tests wait for processes that start and clouds that lag, so two a core.
 WORKERS = $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)')
 
+LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## the whole way of a job, here, in about half a minute
 	$(BIN)/gpulease demo
@@ -44,6 +46,14 @@ emulate: $(READY) ## Comput3 and Salad on this machine, and a server that leases
 
 mutants: $(READY) ## break the program in four ways, one by one, and show the test that notices
 	$(BIN)/python tests/mutants/run.py
+
+image-check: $(READY) ## build both images for real, with buildah on a base made here, and start them (root, Debian)
+	$(BIN)/python tests/images/check.py
+
+lock: ## resolve the dependencies anew; needs uv
+	$(LOCK) --extra build --extra server --extra worker --extra demo --extra dev -o requirements.lock
+	$(LOCK) --extra build --extra server --extra worker -o requirements.server.lock
+	$(LOCK) --extra build --extra worker --extra demo -o requirements.worker.lock
 
 bench: $(READY) ## list the benchmarks, which are run by hand
 	@for script in bench/*.py; do \
