@@ -16,6 +16,8 @@ BACKENDS = {
     "faster-whisper": "worker_image.engines.whisper_faster:FasterWhisper",
     "command": "worker_image.engines.command:Command",
     "blender": "worker_image.engines.blender:Blender",
+    "sonic": "worker_image.engines.comfyui.backends:Sonic",
+    "comfyui": "worker_image.engines.comfyui.backends:Workflows",
 }
 """The order is the preference where two backends run the same engine and model."""
 
