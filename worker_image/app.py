@@ -1,4 +1,4 @@
-"""One worker process: the agent if an orchestrator is set, the HTTP app if a port is; both end together.
+"""One worker process: the agent if an orchestrator is set, HTTP and gRPC if their ports are; all end together.
 
 A first SIGTERM or SIGINT drains (see `Agent.stop`), a second one ends everything at once. Either way no engine and no
 file of ours is left. SIGUSR1 pauses and resumes, for the machine's owner.
@@ -73,7 +73,8 @@ async def serve(settings: Settings) -> int:
 
 async def _serve(running: Running) -> int:
     with _signals(running):
-        tasks = [asyncio.create_task(part) for part in (_serve_agent(running), _serve_http(running))]
+        parts = (_serve_agent(running), _serve_http(running), _serve_grpc(running))
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
             done = await asyncio.gather(*tasks)
         finally:
@@ -162,6 +163,15 @@ async def _serve_http(running: Running) -> int:
     from worker_image.listen import serve_http  # noqa: PLC0415  A leased worker starts faster without a web framework.
 
     return await serve_http(running.machine, running.jobs, port, running.stop)
+
+
+async def _serve_grpc(running: Running) -> int:
+    settings = running.machine.settings
+    if settings.grpc_port == PORT_OFF:
+        return Exit.STOPPED
+    from worker_image.rpc.serve import serve_grpc  # noqa: PLC0415  As above; few workers serve it.
+
+    return await serve_grpc(settings, running.jobs, running.machine.executor.offers, running.stop)
 
 
 @contextlib.contextmanager

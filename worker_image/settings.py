@@ -107,6 +107,16 @@ class EngineSettings(BaseSettings):
         validation_alias="GPULEASE_VIDEO_GRPC",
         description="host:port of a `Generator` service for `video`.",
     )
+    video_grpc_models: Names = Field(
+        default=("mochi-1-preview",),
+        validation_alias="GPULEASE_VIDEO_GRPC_MODELS",
+        description="What that worker runs, the first where a job names none: it cannot be asked.",
+    )
+    video_grpc_scratch: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_VIDEO_GRPC_SCRATCH",
+        description="A folder that it sees under the same path, for its videos. Unset: the job's own folder.",
+    )
     video_grpc_ca: Path | None = Field(default=None, validation_alias="GPULEASE_VIDEO_GRPC_CA")
     video_grpc_cert: Path | None = Field(default=None, validation_alias="GPULEASE_VIDEO_GRPC_CERT")
     video_grpc_key: Path | None = Field(default=None, validation_alias="GPULEASE_VIDEO_GRPC_KEY")
@@ -157,6 +167,11 @@ class SurfaceSettings(BaseSettings):
         le=65535,
         validation_alias="GPULEASE_GRPC_PORT",
         description="Serve the `video` services of video_generator.proto here. 0 takes any free port, -1 serves none.",
+    )
+    grpc_scratch_root: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_GRPC_SCRATCH_ROOT",
+        description="Folders below it may be named as scratch_dir; without it none may.",
     )
     grpc_tls_cert: Path | None = Field(default=None, validation_alias="GPULEASE_GRPC_TLS_CERT")
     grpc_tls_key: Path | None = Field(default=None, validation_alias="GPULEASE_GRPC_TLS_KEY")

@@ -74,21 +74,53 @@ class AnalyzeInput(Wire):
     model: str | None = None
 
 
+class MusetalkParams(Wire):
+    """What can be set of MuseTalk v1.5. Widths and margins are in pixels, paddings in frames of 20 ms on each side.
+
+    `fps` unset: the source's own, rounded, or 25 where MuseTalk cannot keep it. `bbox_shift` means something to v1 only.
+    """
+
+    extra_margin: int = Field(default=10, ge=0, le=200, description="How far the chin may move down.")
+    parsing_mode: Literal["jaw", "neck", "raw"] = "jaw"
+    left_cheek_width: int = Field(default=90, ge=0, le=256)
+    right_cheek_width: int = Field(default=90, ge=0, le=256)
+    fps: int | None = Field(default=None, ge=5, le=49)
+    batch_size: int = Field(default=8, ge=1, le=64)
+    use_float16: bool | None = Field(default=None, description="Unset: on a GPU.")
+    audio_padding_length_left: int = Field(default=2, ge=0, le=10)
+    audio_padding_length_right: int = Field(default=2, ge=0, le=10)
+    bbox_shift: int | None = Field(default=None, ge=-100, le=100)
+
+    @model_validator(mode="after")
+    def _sound_reaches_every_frame(self) -> Self:
+        if self.audio_padding_length_left > self.audio_padding_length_right and (self.fps or 0) > 25:
+            raise ValueError(
+                "above 25 fps audio_padding_length_left must not exceed audio_padding_length_right"
+            )
+        return self
+
+
 class MusetalkInput(Wire):
+    """A film (or a picture) of a face, and speech, to a film of that face speaking."""
+
     video_url: Url
     audio_url: Url
     aspect_ratio: Literal["9:16", "16:9", "1:1", "4:5"] | None = None
     resolution: Literal["360p", "480p", "540p", "720p", "1080p"] | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: MusetalkParams = Field(default_factory=MusetalkParams)
 
 
 class VideoInput(Wire):
+    """A clip of `duration` seconds from words. `quality` chooses the steps, where `steps` does not."""
+
     prompt: str = Field(min_length=1, max_length=4_000)
+    negative_prompt: str | None = Field(default=None, max_length=4_000)
     width: int = Field(default=848, ge=64, le=4096, multiple_of=8)
     height: int = Field(default=480, ge=64, le=4096, multiple_of=8)
     duration: float = Field(default=5.0, gt=0, le=120)
     fps: int = Field(default=24, ge=1, le=120)
     quality: Literal["low", "medium", "high"] = "medium"
+    steps: int | None = Field(default=None, ge=1, le=500)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     model: str | None = None
 
@@ -138,10 +170,47 @@ class CommandInput(Wire):
 
 
 class ComfyuiInput(Wire):
-    """A workflow in ComfyUI's API format. Where a value in it is the name of an input, it becomes the uploaded file."""
+    """A workflow in ComfyUI's API format, as its menu exports it, and the files that it is to work on.
 
-    workflow: dict[str, Any] = Field(min_length=1)
-    inputs: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Url] = Field(default_factory=dict)
+    Where an input of a node is exactly the name of one of `inputs`, such as `face.png`, it becomes that file; the rest
+    of the workflow stays as it is. All files come back that its nodes save; previews do not.
+    """
+
+    workflow: dict[str, Any] = Field(
+        min_length=1,
+        max_length=2_000,
+        description='Node id to {"class_type", "inputs"}. The format that the editor saves by default does not run.',
+    )
+    inputs: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Url] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Name to URL. A name must occur in the workflow, as the whole value of a node's input.",
+    )
+
+    @model_validator(mode="after")
+    def _runs_and_uses_its_inputs(self) -> Self:
+        if "nodes" in self.workflow:
+            raise ValueError("workflow is in the editor's format; export it in API format")
+        if odd := [node for node, one in self.workflow.items() if not _is_node(one)]:
+            raise ValueError(f"workflow: node {odd[0]!r:.80} must have a class_type and inputs")
+        used = {
+            value for one in self.workflow.values() for value in one["inputs"].values() if _is_text(value)
+        }
+        if unused := [name for name in self.inputs if name not in used]:
+            raise ValueError(f"inputs: no node's input is {unused[0]!r}")
+        return self
+
+
+def _is_node(one: Any) -> bool:
+    return (
+        isinstance(one, dict)
+        and isinstance(one.get("class_type"), str)
+        and isinstance(one.get("inputs"), dict)
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _nothing(_: Any) -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class EngineConfig:
     musetalk_unet_config: str = "models/musetalkV15/musetalk.json"
     video_models: str | None = None
     video_grpc: str | None = None
+    video_grpc_models: tuple[str, ...] = ()
+    video_grpc_scratch: str | None = None
     video_grpc_ca: str | None = None
     video_grpc_cert: str | None = None
     video_grpc_key: str | None = None

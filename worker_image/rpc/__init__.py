@@ -1,0 +1,1 @@
+"""The worker's own gRPC: the two video services over the jobs that its HTTP runs, too."""
