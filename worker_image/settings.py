@@ -78,7 +78,7 @@ class EngineSettings(BaseSettings):
     vision_models: Names = Field(
         default=(),
         validation_alias="GPULEASE_VISION_MODELS",
-        description="Models of these two that see images, the best first. Unset: all that the server lists.",
+        description="Models of these two that see images, the best first.",
     )
     musetalk_workdir: Path = Field(
         default=Path("/app"), validation_alias="MUSETALK_WORKDIR", description="A checkout of MuseTalk."

@@ -6,15 +6,19 @@ It needs about 15 GB below --folder, which is removed at the end, and some ten m
 
 import argparse
 import contextlib
+import functools
+import hashlib
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +56,14 @@ class Shop:
         self.buildah("commit", "-q", "--rm", box, BASE, capture=True)
         shutil.rmtree(root)
 
-    def build(self, name: str, file: str, **arguments: str) -> None:
+    def build(self, name: str, file: str, *, target: str = "", **arguments: str) -> None:
         say(f"{file} as {name}")
         given = [f"--build-arg={key}={value}" for key, value in {"BASE": BASE, **arguments}.items()]
         chroot = ("--isolation", "chroot", "--network", "host", "--format", "docker", "--layers=false", "-q")
-        self.buildah("bud", *chroot, *self._mounts(), *given, "-t", name, "-f", file, ".", capture=True)
+        only = ["--target", target] if target else []
+        self.buildah(
+            "bud", *chroot, *self._mounts(), *given, *only, "-t", name, "-f", file, ".", capture=True
+        )
 
     def _mounts(self) -> list[str]:
         """Pip's settings of this machine, and the folders that they name."""
@@ -69,12 +76,13 @@ class Shop:
         )
         pairs = (line.split("=", 1) for line in listed.stdout.splitlines() if line.startswith("global."))
         words = {key.removeprefix("global."): value.strip("'\"").replace("\\n", " ") for key, value in pairs}
+        mounts = [f"-v={path}:{path}:ro" for path in _folders_in(words.values())]
+        if certificates := words.get("cert"):
+            words["cert"] = "/opt/pip-certificates.pem"
+            mounts.append(f"-v={Path(certificates).resolve()}:{words['cert']}:ro")
         config = self.folder / "pip.conf"
         config.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in words.items()))
-        named = [word.removeprefix("file://") for value in words.values() for word in value.split()]
-        folders = {Path(path) for path in named if path.startswith("/") and Path(path).is_dir()}
-        certificates = {Path("/etc/ssl/certs")}
-        return [f"-v={config}:/etc/pip.conf:ro", *(f"-v={one}:{one}:ro" for one in folders | certificates)]
+        return [f"-v={config}:/etc/pip.conf:ro", *mounts]
 
     @contextlib.contextmanager
     def box(self, image: str) -> Iterator[list[str]]:
@@ -85,6 +93,13 @@ class Shop:
             yield ["buildah", *stores, "--storage-driver", "vfs", "run", "--isolation", "chroot", name, "--"]
         finally:
             self.buildah("rm", name, capture=True)
+
+
+def _folders_in(values: Iterable[str]) -> set[Path]:
+    """Folders that pip reads; the files of an index lie beside its pages."""
+    words = {word for value in values for word in value.split()}
+    indexes = {Path(word.removeprefix("file://")).parent for word in words if word.startswith("file://")}
+    return {one for one in indexes | {Path(word) for word in words} if one.is_absolute() and one.is_dir()}
 
 
 def say(text: str) -> None:
@@ -143,22 +158,37 @@ def check_worker(shop: Shop) -> None:
             check("it ends on SIGTERM with 0", ok=ends_on_term(worker, "/opt/venv/bin/gpulease worker"))
 
 
-def check_checksum(shop: Shop) -> None:
-    """An archive that is not what was said must end the build."""
-    archive = shop.folder / "queue.tar.gz"
-    archive.write_bytes(b"not what was promised")
+def check_queue_worker(shop: Shop) -> None:
+    """Salad's program, here a stand-in from a server of ours: built in by its checksum, and by no other."""
+    name, archive = "salad-http-job-queue-worker", shop.folder / "queue.tar.gz"
+    (shop.folder / name).write_text("#!/bin/sh\n")
+    subprocess.run(["tar", "-czf", str(archive), "-C", str(shop.folder), name], check=True, timeout=10)
+    right = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with serving(shop.folder) as url:
+        given = {"PACKAGES": "", "SALAD_QUEUE_WORKER_URL": f"{url}/{archive.name}"}
+        shop.build("queue", "Dockerfile.worker", target="queue", SALAD_QUEUE_WORKER_SHA256=right, **given)
+        with shop.box("queue") as run:
+            check("the queue worker is built in", ok=told(run, "ls", "/opt/salad") == name)
+        try:
+            shop.build(
+                "wrong", "Dockerfile.worker", target="queue", SALAD_QUEUE_WORKER_SHA256="0" * 64, **given
+            )
+        except subprocess.CalledProcessError:
+            check("one with another checksum ends the build", ok=True)
+        else:
+            check("one with another checksum ends the build", ok=False)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        shop.build(
-            "gpulease-wrong",
-            "Dockerfile.worker",
-            PACKAGES="",
-            SALAD_QUEUE_WORKER_URL=f"file://{archive}",
-            SALAD_QUEUE_WORKER_SHA256="0" * 64,
-        )
-    except subprocess.CalledProcessError:
-        check("a queue worker with another checksum is not built in", ok=True)
-    else:
-        check("a queue worker with another checksum is not built in", ok=False)
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def main() -> int:
@@ -176,12 +206,12 @@ def main() -> int:
         shop = Shop(Path(name))
         try:
             shop.make_base()
+            check_queue_worker(shop)
             shop.build("gpulease", "Dockerfile")
             check_orchestrator(shop)
             shop.build("gpulease-worker", "Dockerfile.worker", PACKAGES="")
             check_worker(shop)
-            check_checksum(shop)
-        except Wrong as error:
+        except (Wrong, subprocess.SubprocessError) as error:
             print(f"WRONG: {error}", file=sys.stderr)
             return 1
     say("both images are well")

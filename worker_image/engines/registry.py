@@ -14,6 +14,9 @@ from worker_image.settings import Settings, load
 BACKENDS = {
     "hibari": "worker_image.engines.csm_hibari:Hibari",
     "faster-whisper": "worker_image.engines.whisper_faster:FasterWhisper",
+    "ollama": "worker_image.engines.analyze.ollama:Ollama",
+    "openai-vision": "worker_image.engines.analyze.openai:OpenAiVision",
+    "measures": "worker_image.engines.analyze.measures:Measures",
     "command": "worker_image.engines.command:Command",
     "blender": "worker_image.engines.blender:Blender",
     "sonic": "worker_image.engines.comfyui.backends:Sonic",
