@@ -261,6 +261,9 @@ async def test_multipart_over_its_s3_side(b2: B2Emulator):
         client.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
         head = client.head_object(**where)
         assert (head["ContentLength"], head["ETag"][-3:]) == (13, '-2"')
+        begun = [client.create_multipart_upload(Bucket=b2.bucket, Key=name)["UploadId"] for name in "abc"]
+        pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=b2.bucket)
+        assert [one["UploadId"] for page in pages for one in page.get("Uploads", ())] == begun
         with pytest.raises(ClientError, match="NoSuchUpload"):
             client.upload_part(**where, UploadId=upload, PartNumber=1, Body=b"x")
         client.delete_object(**where)

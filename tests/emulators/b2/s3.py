@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -18,6 +19,7 @@ from b2.knobs import B2Knobs, spend
 from b2.native import asked_range
 from b2.sigv4 import S3Fault, plain_query, signer
 
+UPLOADS_A_PAGE = 2
 _SHOWN = {"response-content-type": "content-type", "response-content-disposition": "content-disposition"}
 
 
@@ -27,6 +29,7 @@ class _Upload:
     name: str
     content_type: str
     parts: dict[int, bytes] = field(default_factory=dict)
+    begun_at: float = field(default_factory=time.time)
 
 
 class S3:
@@ -43,25 +46,52 @@ class S3:
     def routes(self) -> list[Route]:
         methods = ["GET", "HEAD", "PUT", "POST", "DELETE"]
         return [
-            Route("/{bucket}", self._bucket, methods=["HEAD"]),
+            Route("/{bucket}", self._bucket, methods=["GET", "HEAD"]),
             Route("/{bucket}/{name:path}", self._object, methods=methods),
         ]
 
     async def _bucket(self, request: Request) -> Response:
         try:
             key = signer(self._brain, request, b"")
-            self._find(request, key, "listBuckets")
+            if request.method == "HEAD":
+                self._find(request, key, "listBuckets")
+                return Response()
+            return self._unfinished(self._find(request, key, "listFiles"), plain_query(request))
         except S3Fault as fault:
-            return Response(status_code=fault.status)
-        return Response()
+            return Response(status_code=fault.status) if request.method == "HEAD" else _refused(fault)
+
+    def _unfinished(self, bucket: Bucket, said: dict[str, str]) -> Response:
+        """Multipart uploads that were begun, in the order of their names; two a page, so that pages are followed."""
+        if "uploads" not in said:
+            raise S3Fault(501, "NotImplemented", "That listing is not emulated.")
+        self._calls.append("s3_list_uploads")
+        after = (said.get("key-marker", ""), said.get("upload-id-marker", ""))
+        prefix = said.get("prefix", "")
+        found = sorted(
+            (one.name, upload_id)
+            for upload_id, one in self._uploads.items()
+            if one.bucket is bucket and one.name.startswith(prefix) and (one.name, upload_id) > after
+        )
+        page = found[:UPLOADS_A_PAGE]
+        listed = "".join(
+            f"<Upload><Key>{escape(name)}</Key><UploadId>{upload_id}</UploadId>"
+            f"<Initiated>{_iso(self._uploads[upload_id].begun_at)}</Initiated></Upload>"
+            for name, upload_id in page
+        )
+        more = len(found) > len(page)
+        last = page[-1] if more else ("", "")
+        marks = (
+            f"<IsTruncated>{str(more).lower()}</IsTruncated><NextKeyMarker>{escape(last[0])}</NextKeyMarker>"
+            f"<NextUploadIdMarker>{last[1]}</NextUploadIdMarker>"
+        )
+        return _xml(f"<ListMultipartUploadsResult>{marks}{listed}</ListMultipartUploadsResult>")
 
     async def _object(self, request: Request) -> Response:
         content = await request.body()
         try:
             return self._answer(request, content)
         except S3Fault as fault:
-            said = f"<Code>{fault.code}</Code><Message>{escape(fault.message)}</Message>"
-            return _xml(f"<Error>{said}</Error>", fault.status)
+            return _refused(fault)
         except Exception as error:
             known = fault_of(error)
             if known is None:
@@ -186,6 +216,15 @@ class S3:
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
+
+
+def _iso(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(at))
+
+
+def _refused(fault: S3Fault) -> Response:
+    said = f"<Code>{fault.code}</Code><Message>{escape(fault.message)}</Message>"
+    return _xml(f"<Error>{said}</Error>", fault.status)
 
 
 def _xml(body: str, status: int = 200) -> Response:
