@@ -33,6 +33,18 @@ def _split(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
+NEEDED_BY_STORAGE: dict[str, dict[str, str]] = {
+    "local": {},
+    "s3": {
+        "MINIO_ENDPOINT": "minio_endpoint",
+        "MINIO_ACCESS_KEY": "minio_access_key",
+        "MINIO_SECRET_KEY": "minio_secret_key",
+        "MINIO_BUCKET": "minio_bucket",
+    },
+    "b2": {"B2_KEY_ID": "b2_key_id", "B2_APP_KEY": "b2_app_key", "B2_BUCKET_NAME": "b2_bucket_name"},
+}
+
+
 class SettingsError(Exception):
     """The configuration is wrong; the message lists every fault."""
 
@@ -53,7 +65,46 @@ class Settings(BaseSettings):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     admin_key: SecretStr | None = Field(default=None, description="An explicit first admin key.")
-    storage: Literal["local"] = "local"
+    storage: Literal["local", "s3", "b2"] = "local"
+    minio_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("MINIO_ENDPOINT", "AWS_S3_ENDPOINT"),
+        description="host:port or URL of MinIO, or of any S3.",
+    )
+    minio_bucket: str = Field(
+        default="c3-render-output", validation_alias=AliasChoices("MINIO_BUCKET", "AWS_S3_BUCKET")
+    )
+    minio_access_key: str | None = Field(
+        default=None, validation_alias=AliasChoices("MINIO_ACCESS_KEY", "AWS_ACCESS_KEY_ID")
+    )
+    minio_secret_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("MINIO_SECRET_KEY", "AWS_SECRET_ACCESS_KEY")
+    )
+    minio_secure: bool = Field(
+        default=False,
+        validation_alias="MINIO_SECURE",
+        description="Whether it speaks TLS, where no URL says so.",
+    )
+    minio_public_url: str | None = Field(
+        default=None, validation_alias="MINIO_PUBLIC_URL", description="What workers and clients see."
+    )
+    minio_region: str = Field(default="us-east-1", validation_alias="MINIO_REGION")
+    b2_key_id: str | None = Field(default=None, validation_alias="B2_KEY_ID")
+    b2_app_key: SecretStr | None = Field(default=None, validation_alias="B2_APP_KEY")
+    b2_bucket_name: str | None = Field(default=None, validation_alias="B2_BUCKET_NAME")
+    b2_prefix: str = Field(
+        default="avatar/outputs", validation_alias="B2_PREFIX", description="The folder that ours lies in."
+    )
+    b2_realm: str = Field(
+        default="production",
+        validation_alias="GPULEASE_B2_REALM",
+        description="B2's realm, or the URL of a server that speaks its native API.",
+    )
+    b2_s3_url: str | None = Field(
+        default=None,
+        validation_alias="GPULEASE_B2_S3_URL",
+        description="Where B2 speaks S3. Unset: what the account says.",
+    )
     providers: Names = Field(
         default=("local", "buffer", "static", "comput3", "salad"),
         description="Who may be leased from. One that lacks a key is listed as not configured.",
@@ -174,9 +225,16 @@ def load(**given: Any) -> Settings:
         raise SettingsError("\n".join(faults)) from error
     if bool(settings.tls_cert) != bool(settings.tls_key):
         faults.append("tls_cert and tls_key: give both, or neither")
+    faults += _storage_faults(settings)
     if faults:
         raise SettingsError("\n".join(faults))
     return settings
+
+
+def _storage_faults(settings: Settings) -> Iterable[str]:
+    for name, field in NEEDED_BY_STORAGE[settings.storage].items():
+        if not getattr(settings, field):
+            yield f"{name}: the storage {settings.storage} needs it"
 
 
 def unknown_names(environment: Mapping[str, str]) -> Iterable[str]:

@@ -17,6 +17,7 @@ import structlog
 from gpulease.contract.jobs import Result
 from gpulease.guard import ForbiddenAddress, guarded_client
 from orchestrator.clock import Clock
+from orchestrator.storage.protocol import StorageUnavailable
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Delivery, Job
 from scaling.states import JobState
@@ -100,7 +101,7 @@ class Webhooks:
                 reply = await self._post(delivery.url, await self.payload(job), headers)
         except TimeoutError:
             return None, f"no reply within {TIMEOUT_S:.0f} s"
-        except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddress) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddress, StorageUnavailable) as error:
             return None, f"{type(error).__name__}: {error}"
         if reply.is_success:
             return reply.status_code, None

@@ -4,11 +4,13 @@ LinkError
 ├── Unreachable   no answer, or one of a server in trouble: try again
 ├── Stale         409: what this is about has ended, or is another's; changes nothing
 ├── Refused       401, 403: the key is wrong; stop
+├── Spent         410, or a storage that does not take a URL any more: ask for another
 └── Rejected      any other refusal: repeating it helps nobody
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +22,25 @@ from gpulease.contract import agent as wire
 
 CALL_S_MAX = 15.0
 CLAIM_MARGIN_S = 10.0
+COMPLETE_S_MAX = 90.0
+"""A storage may put the parts of a large file together before it answers."""
 UPLOAD_SILENCE_S_MAX = 60.0
 _CHUNK_BYTES = 256 * 1024
 _TROUBLE_STATUS = (408, 425, 429)
+_SPENT_STATUS = (403, 404, 410)
 
 Reply = TypeVar("Reply", bound=BaseModel)
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a file, from `start` on. `md5` is in base64, as in a Content-MD5: the storage refuses a changed body."""
+
+    path: Path
+    start: int
+    size_bytes: int
+    md5: str
 
 
 class LinkError(Exception):
@@ -42,6 +57,10 @@ class Stale(LinkError):
 
 class Refused(LinkError):
     """The key is not accepted."""
+
+
+class Spent(LinkError):
+    """The signed URL has expired, or what it belongs to is gone."""
 
 
 class Rejected(LinkError):
@@ -90,20 +109,27 @@ class Link:
     async def finish(self, attempt: int, said: wire.FinishReport) -> None:
         await self._post(f"attempts/{attempt}/finish", said, wire.Ack)
 
-    async def put(self, grant: wire.UploadGrant, path: Path, size_bytes: int) -> None:
-        """Streams a file to where the grant says."""
-        headers = {"Content-Length": str(size_bytes), **grant.headers}
+    async def complete_upload(self, attempt: int, said: wire.UploadComplete) -> None:
+        path = f"attempts/{attempt}/upload/complete"
+        await self._post(path, said, wire.Ack, timeout_s=COMPLETE_S_MAX)
+
+    async def put(self, url: str, piece: Piece, headers: Mapping[str, str] | None = None) -> str:
+        """Streams a piece of a file to a signed URL. Returns its ETag, if the storage said one.
+
+        Raises: Spent, Unreachable
+        """
+        said = {**(headers or {}), "Content-Length": str(piece.size_bytes), "Content-MD5": piece.md5}
         if self._storage is None:
             # Storage must not see our key, and may be slow where it still makes headway.
             self._storage = httpx.AsyncClient(timeout=httpx.Timeout(UPLOAD_SILENCE_S_MAX), trust_env=False)
         try:
-            reply = await self._storage.request(
-                grant.method, grant.url, headers=headers, content=_chunks(path)
-            )
+            reply = await self._storage.put(url, headers=said, content=_chunks(piece))
         except httpx.TransportError as error:
             raise Unreachable(f"storage: {_why(error)}") from error
         if reply.status_code >= 300:
-            raise Unreachable(f"storage answered {reply.status_code}: {reply.text[:200]}")
+            kind = Spent if reply.status_code in _SPENT_STATUS else Unreachable
+            raise kind(f"storage answered {reply.status_code}: {reply.text[:200]}")
+        return str(reply.headers.get("etag", ""))
 
     async def _post(
         self, path: str, said: BaseModel, reply_model: type[Reply], *, timeout_s: float = CALL_S_MAX
@@ -147,6 +173,8 @@ def _check(reply: httpx.Response) -> None:
         raise Stale(what)
     if reply.status_code in (401, 403):
         raise Refused(what)
+    if reply.status_code == 410:
+        raise Spent(what)
     if reply.status_code >= 500 or reply.status_code in _TROUBLE_STATUS:
         raise Unreachable(what)
     raise Rejected(what)
@@ -168,7 +196,10 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
+async def _chunks(piece: Piece) -> AsyncIterator[bytes]:
+    left = piece.size_bytes
+    with piece.path.open("rb") as file:
+        file.seek(piece.start)
+        while left > 0 and (chunk := file.read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
             yield chunk

@@ -41,12 +41,15 @@ class RegisterRequest(Lenient):
 
 
 class RegisterReply(Lenient):
-    """How the agent should behave. `origin` is ours: its URLs are exempt from the private-address guard."""
+    """How the agent should behave. URLs of `origin`, ours, and of `origins`, where our signed URLs lead, are exempt
+    from the private-address guard.
+    """
 
     heartbeat_s: float
     claim_wait_s: float
     orphan_after_s: float
     origin: str
+    origins: tuple[str, ...] = ()
 
 
 class HeartbeatRequest(Lenient):
@@ -134,13 +137,39 @@ class UploadRequest(Lenient):
     content_type: str = "application/octet-stream"
 
 
+class PartGrant(Lenient):
+    """Where to put one part: a PUT of exactly so many bytes. Its reply's ETag goes into the `UploadComplete`."""
+
+    url: str
+    size_bytes: int
+
+
 class UploadGrant(Lenient):
-    """Where to put one output: a PUT with these headers. `key` goes into the finish report."""
+    """Where to put one output: a PUT with these headers. `key` goes into the finish report.
+
+    A large file has `parts`, in order, each for the next `part_bytes` of it (the last for the rest); an agent that
+    knows them puts them instead, in any order, and says so with an `UploadComplete`. In a bucket the file is called
+    `object_name`.
+    """
 
     key: str
     url: str
     method: Literal["PUT"] = "PUT"
     headers: dict[str, str] = Field(default_factory=dict)
+    bucket: str | None = None
+    object_name: str | None = None
+    upload_id: str | None = None
+    part_bytes: int = 0
+    parts: tuple[PartGrant, ...] = ()
+
+
+class UploadComplete(Lenient):
+    """All parts are put: their ETags, in the order of the parts. The same twice is answered 200 twice."""
+
+    incarnation: str
+    key: str
+    upload_id: str
+    etags: tuple[str, ...] = Field(min_length=1, max_length=10_000)
 
 
 class FinishReport(Lenient):

@@ -69,6 +69,14 @@ async def upload(
     return await parts.agents.grant(Held(attempt, worker.id, said.incarnation), said)
 
 
+@router.post(WORKER + "/attempts/{attempt}/upload/complete", response_model=wire.Ack)
+async def complete_upload(
+    parts: Shared, attempt: int, said: wire.UploadComplete, worker: KnownWorker
+) -> wire.Ack:
+    await parts.agents.complete_upload(Held(attempt, worker.id, said.incarnation), said)
+    return wire.Ack()
+
+
 @router.post(WORKER + "/attempts/{attempt}/finish", response_model=wire.Ack)
 async def finish(parts: Shared, attempt: int, said: wire.FinishReport, worker: KnownWorker) -> wire.Ack:
     await parts.agents.finish(Held(attempt, worker.id, said.incarnation), said)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem, ProblemError
-from orchestrator.storage.protocol import StorageFull
+from orchestrator.storage.protocol import Denied, NoBucket, StorageFull, StorageUnavailable
 from orchestrator.store.errors import StoreBusy, StoreFull
 
 log = structlog.get_logger()
@@ -21,7 +21,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 UNAVAILABLE: dict[type[Exception], tuple[int, str, str]] = {
     StoreBusy: (503, "The database is busy", "Another process holds it. Try again in a moment."),
     StoreFull: (507, "The disk is full", "Free space under the data directory; nothing was changed."),
-    StorageFull: (507, "The storage is full", "Free space under the data directory; nothing was changed."),
+    StorageFull: (507, "The storage is full", "Make room where results lie; nothing was changed."),
+    **dict.fromkeys(
+        (StorageUnavailable, Denied, NoBucket),
+        (503, "The storage does not answer", "It is out of reach, or refuses us. Try again in a moment."),
+    ),
 }
 
 
@@ -78,6 +82,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
     status, title, detail = UNAVAILABLE[type(error)]
+    log.warning("unavailable", error=str(error))
     return reply(Problem(title=title, status=status, detail=detail), {"Retry-After": "2"})
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gpulease.contract import agent as wire
 from gpulease.contract.jobs import Fault
@@ -14,7 +15,7 @@ from orchestrator.jobs.feed import Feed
 from orchestrator.jobs.inputs import Inputs
 from orchestrator.jobs.logs import Logs
 from orchestrator.settings import Settings
-from orchestrator.storage.protocol import Storage
+from orchestrator.storage.protocol import BadKey, PartedUpload, Storage, UploadGone
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Beat, Claimed, Held, Progress, Registration, Verdict, Worker
 from scaling.snapshot import Capability
@@ -85,6 +86,7 @@ class Agents:
             claim_wait_s=self._settings.claim_wait_s,
             orphan_after_s=self._settings.orphan_after_s,
             origin=self.origin(),
+            origins=self._storage.origins(),
         )
 
     async def heartbeat(self, worker: Worker, said: wire.HeartbeatRequest) -> wire.HeartbeatReply:
@@ -149,10 +151,33 @@ class Agents:
         """A signed place for one output, under a prefix that no other attempt shares."""
         claimed = await self._running(held)
         key = f"{prefix_of(claimed)}{safe_name(said.name)}"
+        expires_s = max(UPLOAD_GRACE_S, claimed.job.complete_by - self._clock.now())
+        size_bytes, content_type = said.size_bytes, said.content_type
         url, headers = await self._storage.presign_put(
-            key, size_bytes=said.size_bytes, content_type=said.content_type, expires_s=UPLOAD_GRACE_S
+            key, size_bytes=size_bytes, content_type=content_type, expires_s=expires_s
         )
-        return wire.UploadGrant(key=key, url=url, headers=headers)
+        parted = await self._storage.start_parts(
+            key, size_bytes=size_bytes, content_type=content_type, expires_s=expires_s
+        )
+        return wire.UploadGrant(
+            key=key,
+            url=url,
+            headers=headers,
+            bucket=self._storage.bucket,
+            object_name=self._storage.object_name(key) if self._storage.bucket else None,
+            **(_in_parts(parted, size_bytes) if parted else {}),
+        )
+
+    async def complete_upload(self, held: Held, said: wire.UploadComplete) -> None:
+        claimed = await self._running(held)
+        if not said.key.startswith(prefix_of(claimed)):
+            raise ProblemError(422, "This is another attempt's", f"{said.key[:200]!r} was not granted to it.")
+        try:
+            await self._storage.complete_parts(said.key, said.upload_id, said.etags)
+        except (UploadGone, BadKey) as error:
+            raise ProblemError(
+                410, "This upload is gone, or lacks a part", "Ask for a new one, and put the file again."
+            ) from error
 
     async def log(self, held: Held, said: wire.LogChunk) -> None:
         claimed = await self._running(held)
@@ -266,14 +291,25 @@ async def _nobody_drains(_worker_id: str, _reason: str) -> None:
     return None
 
 
+def _in_parts(parted: PartedUpload, size_bytes: int) -> dict[str, Any]:
+    starts = range(0, size_bytes, parted.part_bytes)
+    parts = tuple(
+        wire.PartGrant(url=url, size_bytes=min(parted.part_bytes, size_bytes - start))
+        for url, start in zip(parted.urls, starts, strict=True)
+    )
+    return {"upload_id": parted.upload_id, "part_bytes": parted.part_bytes, "parts": parts}
+
+
 def prefix_of(claimed: Claimed) -> str:
     return f"jobs/{claimed.job.id}/{claimed.attempt.id}/"
 
 
 def safe_name(name: str) -> str:
     """A file name that cannot leave its folder."""
-    kept = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name).lstrip(".")
-    return kept[-150:] or "output"
+    kept = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in name
+    )
+    return kept[-150:].lstrip(".") or "output"
 
 
 def stale(detail: str) -> ProblemError:

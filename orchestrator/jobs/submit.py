@@ -42,6 +42,7 @@ class Submitter:
         self._settings = settings
         self._dispatcher = dispatcher
         self.origin: Callable[[], str] = lambda: ""
+        self.storage_origins: Callable[[], tuple[str, ...]] = tuple
         self.blocked: Callable[[Need], str | None] = lambda _need: None
         self.on_submit: Callable[[], None] = lambda: None
 
@@ -157,10 +158,9 @@ class Submitter:
                 return "a webhook needs an http:// or https:// URL"
             upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
             return None if upload else "there is no such upload, or it has expired; send the file again"
+        ours = {self.origin(), *self.storage_origins()}
         try:
-            await check_url(
-                url, allow_hosts=self._settings.allow_private_hosts, allow_origins=(self.origin(),)
-            )
+            await check_url(url, allow_hosts=self._settings.allow_private_hosts, allow_origins=ours)
         except (ForbiddenAddress, ValueError) as error:
             return str(error)
         return None

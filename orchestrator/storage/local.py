@@ -2,25 +2,21 @@
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import hmac
 import os
-import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from orchestrator.clock import Clock
-from orchestrator.storage.protocol import BadKey, BadSignature, StorageFull, StoredFile
+from orchestrator.storage.disk import disk_errors
+from orchestrator.storage.names import checked
+from orchestrator.storage.protocol import BadKey, BadSignature, PartedUpload, StoredFile, UploadGone
 
-KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-KEY_LENGTH_MAX = 512
-FULL = {errno.ENOSPC, errno.EDQUOT}
-CLASH = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 Opener = Callable[[Path], BinaryIO]
 
 
@@ -41,8 +37,21 @@ class LocalStorage:
         self._secret = secret
         self._clock = clock
         self._opener = opener
+        self.bucket: str | None = None
         # A crash in the middle of a write leaves its part behind, which nobody will finish.
         shutil.rmtree(root / "parts", ignore_errors=True)
+
+    def object_name(self, key: str) -> str:
+        return key
+
+    def origins(self) -> tuple[str, ...]:
+        return (self._origin(),)
+
+    async def check(self) -> None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
 
     def path(self, key: str) -> Path:
         """Where a key lies.
@@ -50,15 +59,13 @@ class LocalStorage:
         Raises:
             BadKey: it could lead out of the folder.
         """
-        if len(key) > KEY_LENGTH_MAX or not KEY.fullmatch(key):
-            raise BadKey(f"not a key: {key[:80]!r}")
-        return self._root / key
+        return self._root / checked(key)
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> StoredFile:
         self.path(key)
         part = self._root / "parts" / uuid4().hex
         try:
-            with _storage_errors(key):
+            with disk_errors(key):
                 return await self._write(key, part, chunks)
         finally:
             part.unlink(missing_ok=True)
@@ -83,7 +90,7 @@ class LocalStorage:
 
     async def stat(self, key: str) -> StoredFile | None:
         try:
-            with _storage_errors(key):
+            with disk_errors(key):
                 path = self.path(key)
                 return StoredFile(key, path.stat().st_size) if path.is_file() else None
         except (BadKey, FileNotFoundError):
@@ -108,6 +115,23 @@ class LocalStorage:
     ) -> tuple[str, dict[str, str]]:
         url = self._url(key, "PUT", expires_s, {"size_max": str(size_bytes)})
         return url, {"Content-Type": content_type}
+
+    async def start_parts(
+        self,
+        key: str,
+        *,
+        size_bytes: int,  # noqa: ARG002  One PUT is as good for any size here.
+        content_type: str,  # noqa: ARG002
+        expires_s: float,  # noqa: ARG002
+    ) -> PartedUpload | None:
+        self.path(key)
+        return None
+
+    async def complete_parts(self, key: str, upload_id: str, etags: Sequence[str]) -> None:  # noqa: ARG002
+        raise UploadGone(f"{key[:80]!r} was never begun in parts.")
+
+    async def abort_unfinished(self, *, begun_before: float) -> int:  # noqa: ARG002
+        return 0
 
     def _url(self, key: str, method: str, expires_s: float, said: dict[str, str]) -> str:
         self.path(key)
@@ -142,15 +166,3 @@ def _publish(part: Path, path: Path) -> None:
     # The deletion of a neighbour may have removed the folder, empty until now, since it was made.
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part.replace(path)
-
-
-@contextlib.contextmanager
-def _storage_errors(key: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise StorageFull(str(error)) from error
-        if error.errno in CLASH:
-            raise BadKey(f"{key[:80]!r} cannot lie beside what is stored: {error.strerror}") from error
-        raise

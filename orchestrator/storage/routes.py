@@ -1,6 +1,7 @@
 """/files: what the local storage signed, got and put. The signature is all the authority there is."""
 
-import mimetypes
+import base64
+import hashlib
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
@@ -8,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from gpulease.contract.problems import ProblemError
 from orchestrator.storage.local import LocalStorage
+from orchestrator.storage.names import type_of
 from orchestrator.storage.protocol import BadKey, BadSignature
 
 HEADERS = {
@@ -29,10 +31,9 @@ def files_router(storage: LocalStorage) -> APIRouter:
         if await storage.stat(key) is None:
             raise ProblemError(404, "There is no such file", "It may have passed its retention.")
         name = query.get("name", key.rsplit("/", 1)[-1])
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         return FileResponse(
             storage.path(key),
-            media_type=kind,
+            media_type=type_of(name),
             filename=name,
             content_disposition_type="inline",
             headers=HEADERS,
@@ -42,7 +43,8 @@ def files_router(storage: LocalStorage) -> APIRouter:
     async def put(request: Request, key: str) -> Response:
         """Stores the body, whole or not at all."""
         query = _checked(storage, "PUT", key, request)
-        await storage.put_stream(key, _capped(request.stream(), int(query["size_max"])))
+        body = _capped(request.stream(), int(query["size_max"]))
+        await storage.put_stream(key, _as_sent(body, request.headers.get("content-md5")))
         return Response(status_code=204)
 
     return router
@@ -65,3 +67,15 @@ async def _capped(chunks: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator
         if seen > bytes_max:
             raise ProblemError(413, "The file is larger than its URL allows", f"At most {bytes_max} bytes.")
         yield chunk
+
+
+async def _as_sent(chunks: AsyncIterator[bytes], content_md5: str | None) -> AsyncIterator[bytes]:
+    """Ends in a refusal, and so keeps nothing, where the sender says what the body should be and it is not."""
+    digest = hashlib.md5(usedforsecurity=False)
+    async for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if content_md5 and content_md5 != base64.b64encode(digest.digest()).decode():
+        raise ProblemError(
+            400, "The body was changed on its way", "Its Content-MD5 is another; send it again."
+        )

@@ -87,8 +87,8 @@ class Enrolment:
         said = wire.RegisterRequest(
             incarnation=self._incarnation,
             engines=self._machine.executor.offers,
-            gpu_class=settings.gpu_class,
-            vram_gb=settings.vram_gb,
+            gpu_class=self._machine.gpu_class,
+            vram_gb=self._machine.vram_gb,
             capacity=settings.capacity,
             usd_per_hour=settings.usd_per_hour,
             version=VERSION,
@@ -104,7 +104,8 @@ class Enrolment:
 
     def _new_fetcher(self) -> Fetcher:
         settings = self._machine.settings
-        origins = [origin for origin in (self.rules.origin, settings.orchestrator_url) if origin]
+        named = (self.rules.origin, *self.rules.origins, settings.orchestrator_url)
+        origins = [origin for origin in named if origin]
         return Fetcher(
             allow_hosts=settings.allow_private_hosts,
             allow_origins=origins,
