@@ -74,6 +74,31 @@ async def check_url(
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """A URL as we read it, and the addresses to try, in order: all that a program of somebody else's may connect to."""
+
+    url: str
+    port: int
+    addresses: tuple[str, ...]
+
+
+async def pin_url(
+    url: str, *, allow_hosts: Collection[str] = (), allow_origins: Collection[str] = ()
+) -> Pinned:
+    """Checks and resolves once, for a program that then connects to these addresses and no others.
+
+    Raises:
+        ForbiddenAddress: as `check_url`.
+        OSError: it does not resolve, or not in time.
+    """
+    origin = _origin(url)
+    exempt = _Exempt.of(allow_hosts, allow_origins).covers(origin)
+    async with asyncio.timeout(RESOLVE_S_MAX):
+        found = await (_addresses if exempt else _public_addresses)(origin[1], origin[2])
+    return Pinned(str(httpx.URL(url)), origin[2], tuple(str(address) for address in found[:ADDRESSES_MAX]))
+
+
+@dataclass(frozen=True, slots=True)
 class _Exempt:
     """What an operator, or we ourselves, vouch for."""
 
@@ -177,12 +202,16 @@ async def _resolve_for_fetch(host: str, port: int) -> list[Address]:
 
 async def _public_addresses(host: str, port: int) -> list[Address]:
     """The host's addresses, in the order to try them. One private address among them forbids all."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(ip_address(row[4][0]) for row in found))
+    addresses = await _addresses(host, port)
     for address in addresses:
         if not is_public(address):
             raise ForbiddenAddress(f"{host} is the private address {address}")
     return addresses[:ADDRESSES_MAX]
+
+
+async def _addresses(host: str, port: int) -> list[Address]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(ip_address(row[4][0]) for row in found))
 
 
 def is_public(address: Address) -> bool:

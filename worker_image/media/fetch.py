@@ -1,33 +1,33 @@
-"""Downloads of what jobs name: public addresses only, streamed to a file, bounded in size and time."""
+"""Downloads of what jobs name: public addresses only, streamed to a file, bounded in size, time and pace."""
 
 import asyncio
-import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from gpulease.guard import ForbiddenAddress, guarded_client
+from gpulease.guard import REDIRECTS_MAX, ForbiddenAddress, guarded_client
 from worker_image.faults import InputFault
+from worker_image.media.curl import Reach, curl_program, fetch_by_curl
+from worker_image.media.receive import (
+    Fetched,
+    Limits,
+    ProtocolFault,
+    Transient,
+    check_room,
+    check_size,
+    check_status,
+    decoded,
+    save,
+    shown,
+)
 
 TRIES = 3
-FETCH_S_MAX = 1800.0
-SILENCE_S_MAX = 30.0
-_CHUNK_BYTES = 256 * 1024
-_TRANSIENT_STATUS = (408, 425, 429)
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    path: Path
-    size_bytes: int
-    sha256: str
-
-
-class _Transient(Exception):
-    """Worth another try."""
+# One request a connection: what a server sends beyond its Content-Length is never read as a reply to the next.
+_HEADERS = {"Accept-Encoding": "identity", "Connection": "close"}
+_FINAL = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
 class Fetcher:
@@ -38,72 +38,109 @@ class Fetcher:
         *,
         allow_hosts: Collection[str] = (),
         allow_origins: Collection[str] = (),
-        bytes_max: int = 2 * 1024**3,
+        bytes_max: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        asked = limits or Limits()
+        self._limits = replace(asked, bytes_max=bytes_max) if bytes_max is not None else asked
+        self._reach = Reach(allow_hosts, allow_origins)
         self._client = guarded_client(
-            allow_hosts=allow_hosts, allow_origins=allow_origins, timeout_s=SILENCE_S_MAX
+            allow_hosts=allow_hosts,
+            allow_origins=allow_origins,
+            timeout_s=self._limits.silence_s,
+            follow_redirects=False,
         )
-        self._allowed = (allow_hosts, allow_origins)
-        self._bytes_max = bytes_max
 
     def also(self, origin: str) -> "Fetcher":
         """Another one like this, for which that origin is ours too."""
-        hosts, origins = self._allowed
-        return Fetcher(allow_hosts=hosts, allow_origins=(*origins, origin), bytes_max=self._bytes_max)
+        origins = (*self._reach.origins, origin)
+        return Fetcher(allow_hosts=self._reach.hosts, allow_origins=origins, limits=self._limits)
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
     async def fetch(self, url: str, path: Path) -> Fetched:
-        """Streams the URL into `path`, whose name owes nothing to the URL.
+        """Streams the URL into `path`, whose name owes nothing to the URL. A failed one leaves no file.
 
         Raises:
-            InputFault: the address is forbidden, the server refuses, it is too big, or three tries failed.
+            InputFault: the address is forbidden, the server refuses, it is too big or slow, or three tries failed.
+            HostFault: the disk has no room for it.
         """
+        try:
+            async with asyncio.timeout(self._limits.total_s):
+                return await self._tries(url, path)
+        except BaseException as error:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  A file of ours on the local disk.
+            fault = _fault_of(error, url)
+            if fault is None:
+                raise
+            raise fault from error
+
+    async def _tries(self, url: str, path: Path) -> Fetched:
         tries = AsyncRetrying(
             stop=stop_after_attempt(TRIES),
             wait=wait_exponential_jitter(initial=0.3, max=5),
-            retry=retry_if_exception_type((_Transient, httpx.TransportError)),
+            retry=retry_if_exception(_is_transient),
             reraise=True,
         )
-        try:
-            async with asyncio.timeout(FETCH_S_MAX):
-                return await tries(self._once, url, path)
-        except (_Transient, httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            raise InputFault("input_unreachable", f"{_shown(url)} could not be fetched: {why}") from error
-        except ForbiddenAddress as error:
-            raise InputFault("input_forbidden", f"{_shown(url)} may not be fetched: {error}") from error
+        return await tries(self._once, url, path)
 
     async def _once(self, url: str, path: Path) -> Fetched:
-        async with self._client.stream("GET", url) as reply:
-            _check_status(reply, url)
-            self._check_size(int(reply.headers.get("content-length") or 0), url)
-            return await self._save(reply, url, path)
+        try:
+            return await self._by_httpx(url, path)
+        except (httpx.RemoteProtocolError, ProtocolFault):
+            program = curl_program()
+            if program is None:
+                raise
+            return await fetch_by_curl(program, url, path, self._reach, self._limits)
 
-    async def _save(self, reply: httpx.Response, url: str, path: Path) -> Fetched:
-        digest = hashlib.sha256()
-        size_bytes = 0
-        with path.open("wb") as file:
-            async for chunk in reply.aiter_bytes(_CHUNK_BYTES):
-                size_bytes += len(chunk)
-                self._check_size(size_bytes, url)
-                digest.update(chunk)
-                file.write(chunk)
-        return Fetched(path, size_bytes, digest.hexdigest())
+    async def _by_httpx(self, url: str, path: Path) -> Fetched:
+        async with asyncio.timeout(self._limits.head_s):
+            reply = await self._reply(url)
+        try:
+            check_status(reply.status_code, url)
+            declared = int(reply.headers.get("content-length") or 0)
+            check_size(declared, url, self._limits)
+            check_room(declared, path)
+            encoding = reply.headers.get("content-encoding", "").strip().lower()
+            return await save(decoded(_body(reply), encoding), path, url, self._limits)
+        finally:
+            await reply.aclose()
 
-    def _check_size(self, size_bytes: int, url: str) -> None:
-        if size_bytes > self._bytes_max:
-            raise InputFault("input_too_big", f"{_shown(url)} is larger than {self._bytes_max} bytes")
+    async def _reply(self, url: str) -> httpx.Response:
+        """Follows redirects without reading what comes with them, which has no bound."""
+        request = self._client.build_request("GET", url, headers=_HEADERS)
+        for _ in range(REDIRECTS_MAX + 1):
+            reply = await self._client.send(request, stream=True)
+            if reply.next_request is None:
+                return reply
+            await reply.aclose()
+            request = reply.next_request
+        raise InputFault("input_unreachable", f"{shown(url)} redirects more than {REDIRECTS_MAX} times")
 
 
-def _check_status(reply: httpx.Response, url: str) -> None:
-    if reply.status_code >= 500 or reply.status_code in _TRANSIENT_STATUS:
-        raise _Transient(f"the server answered {reply.status_code}")
-    if reply.status_code != 200:
-        raise InputFault("input_unreachable", f"{_shown(url)} answered {reply.status_code}")
+async def _body(reply: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it comes. One that ends before its Content-Length is worth another try, and no other program."""
+    try:
+        async for chunk in reply.aiter_raw():
+            yield chunk
+    except httpx.RemoteProtocolError as error:
+        raise Transient(f"the content broke off: {error}") from error
 
 
-def _shown(url: str) -> str:
-    """The URL without its query, which may hold a signature."""
-    return url.partition("?")[0][:300]
+def _is_transient(error: BaseException) -> bool:
+    return isinstance(error, (Transient, ProtocolFault, httpx.TransportError)) and not isinstance(
+        error, _FINAL
+    )
+
+
+def _fault_of(error: BaseException, url: str) -> InputFault | None:
+    """What the job is told; None for what is no fault of the address."""
+    why = str(error) or type(error).__name__
+    if isinstance(error, (ForbiddenAddress, httpx.UnsupportedProtocol)):
+        return InputFault("input_forbidden", f"{shown(url)} may not be fetched: {why}")
+    if isinstance(error, TimeoutError):
+        why = "it took too long"
+    elif not isinstance(error, (Transient, ProtocolFault, httpx.HTTPError, httpx.InvalidURL)):
+        return None
+    return InputFault("input_unreachable", f"{shown(url)} could not be fetched: {why}")

@@ -1,12 +1,19 @@
-"""Sound through PyAV: MP3 out, and whether a file is sound at all. No ffmpeg program is needed."""
+"""Sound: MP3 from samples and whether a file is sound at all, through PyAV; other formats, through ffmpeg."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from worker_image.faults import InputFault
+from worker_image.media.formats import format_of
+from worker_image.media.probe import Media, probe
+from worker_image.media.programs import named, run_ffmpeg
 
 MP3_BITS_PER_S = 64_000
+_MP3 = ("-c:a", "libmp3lame", "-q:a", "2", "-ac", "2", "-ar", "44100", "-f", "mp3")
+_WAV = ("-c:a", "pcm_s16le", "-ac", "1", "-ar", "16000", "-f", "wav")
+
+OnSeconds = Callable[[float], None]
 
 
 def write_mp3(parts: Sequence[Any], rate_hz: int, path: Path) -> None:
@@ -24,18 +31,51 @@ def write_mp3(parts: Sequence[Any], rate_hz: int, path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def check_sound(path: str) -> None:
-    """Opens the file and looks for a sound track.
+def to_mp3(sound: Media, out: Path, on_seconds: OnSeconds = lambda _: None) -> float:
+    """Writes the first sound track as MP3, 44.1 kHz stereo of high quality, and returns its length in seconds.
+
+    `on_seconds` gets the seconds done, at least four times a second; what it raises ends the work.
+
+    Raises:
+        InputFault: it cannot be decoded.
+        HostFault: ffmpeg is missing.
+    """
+    return _convert(sound, out, _MP3, on_seconds)
+
+
+def to_wav(sound: Media, out: Path, on_seconds: OnSeconds = lambda _: None) -> float:
+    """As `to_mp3`: 16-bit WAV, 16 kHz mono, as speech models want it."""
+    return _convert(sound, out, _WAV, on_seconds)
+
+
+def _convert(sound: Media, out: Path, encoding: Sequence[str], on_seconds: OnSeconds) -> float:
+    first = ("-map", "0:a:0", "-map_metadata", "-1")
+    run_ffmpeg([*sound.arguments, *first, *encoding, named(out)], on_seconds=on_seconds)
+    made_s = probe(out, "the sound").duration_s
+    if not made_s:
+        raise InputFault("input_not_audio", "the sound track is empty")
+    return made_s
+
+
+def check_sound(path: str, field: str = "audio_url") -> None:
+    """Opens the file and looks for a sound track. No program is needed.
 
     Raises:
         InputFault: it is no media file, or one without sound.
     """
     import av  # noqa: PLC0415  As above.
 
+    form = format_of(path)
+    if isinstance(form, str) or form.demuxer is None:
+        found = form if isinstance(form, str) else f"an image ({form.name})"
+        raise InputFault("input_not_audio", f"{field} is not a sound or film file: it is {found}")
+    local = {"protocol_whitelist": "file,pipe", "format_whitelist": form.demuxer}
     try:
-        with av.open(path, metadata_errors="ignore") as container:
+        with av.open(
+            named(path), format=form.demuxer, container_options=local, metadata_errors="ignore"
+        ) as container:
             silent = not container.streams.audio
     except (av.error.FFmpegError, ValueError) as error:
-        raise InputFault("input_not_audio", f"audio_url is not a sound or film file: {error}") from error
+        raise InputFault("input_not_audio", f"{field} is not a sound or film file: {error}") from error
     if silent:
-        raise InputFault("input_not_audio", "audio_url is a media file without a sound track")
+        raise InputFault("input_not_audio", f"{field} is a media file without a sound track")
