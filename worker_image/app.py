@@ -8,24 +8,30 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
+from gpulease.contract.agent import EngineOffer
 from worker_image.agent import FIRST_CONTACT_S_MAX, Agent, Exit, Machine
+from worker_image.deliver.delivery import delivery_of
 from worker_image.engines.registry import config_of, probe_all
 from worker_image.execute import Executor
 from worker_image.host.pool import HostPool
 from worker_image.link import Link
 from worker_image.local import LocalJobs
+from worker_image.machine.fitness import Subject, examine, too_large
+from worker_image.machine.gpu import Gpu, find_gpu
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
 from worker_image.scratch import close_scratch, open_scratch
 from worker_image.serving.gate import OWNER, Gate
+from worker_image.serving.health import Health
 from worker_image.serving.imds import URL_DEFAULT, Imds
 from worker_image.serving.words import Talk, talk_as
-from worker_image.settings import PORT_DEFAULT, PORT_OFF, Settings
+from worker_image.settings import PORT_DEFAULT, PORT_OFF, Settings, visible_devices
 from worker_image.slots import Slots
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -35,13 +41,17 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What the parts of this process share. `stop` ends all of them; the owner holds the `gate`."""
+    """What the parts of this process share. `stop` ends all of them; the owner holds the `gate`.
+
+    `imds` is there on Salad only.
+    """
 
     machine: Machine
     jobs: LocalJobs
     pool: HostPool
     gate: Gate
     stop: asyncio.Event
+    imds: Imds | None = None
 
 
 def main(settings: Settings, talk: Talk = "plain") -> int:
@@ -53,26 +63,63 @@ def main(settings: Settings, talk: Talk = "plain") -> int:
 async def serve(settings: Settings) -> int:
     """The same inside a running loop, whose main thread must be the process's."""
     scratch = open_scratch(settings.scratch)
-    config = config_of(settings)
-    offers, reasons = probe_all(config)
-    for backend, reason in reasons.items():
-        _log.info("not_offered", backend=backend, reason=reason)
-    pool = HostPool(config, scratch / "hosts")
-    prefetched = Prefetched(scratch / "prefetched")
-    executor = Executor(pool, tuple(offers), prefetched, settings.gpu_class)
-    machine = Machine(settings, executor, prefetched, Slots(settings.capacity), scratch)
+    gate, imds = Gate(), _imds(settings)
+    pool = HostPool(config_of(settings), scratch / "hosts")
+    machine = _machine(settings, scratch, pool, gate)
+    if imds is not None:
+        machine.health.on_unfit = imds.reallocate
     fetcher = Fetcher(allow_hosts=settings.allow_private_hosts, bytes_max=settings.download_bytes_max)
-    jobs = LocalJobs(executor, machine.slots, fetcher, scratch / "local")
+    delivery = delivery_of(settings)
+    jobs = LocalJobs(machine.executor, machine.slots, fetcher, scratch / "local", delivery)
     try:
-        return await _serve(Running(machine, jobs, pool, Gate(), asyncio.Event()))
+        return await _serve(Running(machine, jobs, pool, gate, asyncio.Event(), imds))
     finally:
         await jobs.stop()
         await pool.close()
+        await machine.health.aclose()
+        if imds is not None:
+            await imds.aclose()
         close_scratch(scratch)
+
+
+def _imds(settings: Settings) -> Imds | None:
+    return Imds(settings.salad_metadata_uri or URL_DEFAULT) if settings.on_salad else None
+
+
+def _machine(settings: Settings, scratch: Path, pool: HostPool, gate: Gate) -> Machine:
+    """What this machine is and can run. What the settings say of it wins over what is found."""
+    gpu = find_gpu(visible_devices()) if settings.device != "cpu" else "GPULEASE_DEVICE is cpu"
+    found = gpu if isinstance(gpu, Gpu) else None
+    if found:
+        about = {"gpu_class": found.gpu_class, "driver": found.driver, "cuda": found.cuda}
+        _log.info("gpu", vram_gb=found.vram_gb, **about)
+    vram_gb = settings.vram_gb if settings.vram_gb is not None else found.vram_gb if found else 0.0
+    gpu_class = settings.gpu_class or (found.gpu_class if found else "cpu")
+    offers = _offers(settings, vram_gb)
+    subject = Subject(gpu, settings.device, scratch, frozenset(one.engine for one in offers))
+    health = Health(lambda: examine(subject), gate)
+    prefetched = Prefetched(scratch / "prefetched")
+    executor = Executor(pool, offers, prefetched, gpu_class)
+    executor.on_end = health.note
+    parts = (settings, executor, prefetched, Slots(settings.capacity), scratch)
+    return Machine(*parts, gpu_class, vram_gb, found, health, executor.tally)
+
+
+def _offers(settings: Settings, vram_gb: float) -> tuple[EngineOffer, ...]:
+    """What runs here and fits into the GPU, if there is one."""
+    offers, reasons = probe_all(config_of(settings))
+    for backend, reason in reasons.items():
+        _log.info("not_offered", backend=backend, reason=reason)
+    for one in offers:
+        if too_large(one, vram_gb):
+            _log.info("too_large", backend=one.backend, needs_gb=one.vram_gb, vram_gb=vram_gb)
+    return tuple(one for one in offers if not too_large(one, vram_gb))
 
 
 async def _serve(running: Running) -> int:
     with _signals(running):
+        if not await _fit(running):
+            return Exit.STOPPED if running.stop.is_set() else Exit.UNFIT
         parts = (_serve_agent(running), _serve_http(running), _serve_grpc(running))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
@@ -83,27 +130,40 @@ async def _serve(running: Running) -> int:
     return max(done)
 
 
+async def _fit(running: Running) -> bool:
+    """Whether this machine may report for duty. On Salad, which restarts whoever exits, an unfit one waits to be
+    moved.
+    """
+    settings = running.machine.settings
+    while await running.machine.health.look():
+        if not settings.on_salad or running.stop.is_set():
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.rest_s):
+                await running.stop.wait()
+    return not running.stop.is_set()
+
+
 async def _serve_agent(running: Running) -> int:
     """One agent after the other where a worker that nobody wants rests, else one."""
     settings, stop = running.machine.settings, running.stop
     if not settings.orchestrator_url or not settings.worker_id:
         return Exit.STOPPED
     _log.info("connecting", url=settings.orchestrator_url, worker_id=settings.worker_id)
+    on_busy, patience_s = _on_busy(running.imds), FIRST_CONTACT_S_MAX
     try:
-        async with _deletion_cost(settings) as on_busy:
-            patience_s = FIRST_CONTACT_S_MAX
-            while True:
-                code, served = await _one_agent(running, patience_s, on_busy)
-                if stop.is_set() or not _rests(settings, code):
-                    return code
-                if patience_s or served:
-                    _log.info("resting", every_s=settings.rest_s)
-                patience_s = 0.0
-                await running.pool.unload()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(settings.rest_s):
-                        await stop.wait()
-                        return Exit.STOPPED
+        while True:
+            code, served = await _one_agent(running, patience_s, on_busy)
+            if stop.is_set() or not _rests(settings, code):
+                return code
+            if patience_s or served:
+                _log.info("resting", every_s=settings.rest_s)
+            patience_s = 0.0
+            await running.pool.unload()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.rest_s):
+                    await stop.wait()
+                    return Exit.STOPPED
     finally:
         stop.set()
 
@@ -141,18 +201,12 @@ def _rests(settings: Settings, code: Exit) -> bool:
             return False
 
 
-@contextlib.asynccontextmanager
-async def _deletion_cost(settings: Settings) -> AsyncIterator[Callable[[bool], None]]:
+def _on_busy(imds: Imds | None) -> Callable[[bool], None]:
     """Who is to hear whether this worker is busy: on Salad its node, elsewhere nobody."""
-    if not settings.on_salad:
-        yield lambda _: None
-        return
-    imds = Imds(settings.salad_metadata_uri or URL_DEFAULT)
+    if imds is None:
+        return lambda _: None
     imds.set_busy(False)
-    try:
-        yield imds.set_busy
-    finally:
-        await imds.aclose()
+    return imds.set_busy
 
 
 async def _serve_http(running: Running) -> int:

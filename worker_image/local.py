@@ -11,14 +11,16 @@ from typing import Any
 from uuid import uuid4
 
 from gpulease.contract.engines import CATALOGUE
-from gpulease.contract.jobs import Fault, OutputFile
+from gpulease.contract.jobs import Fault, OutputFile, Phase
+from worker_image.deliver.delivery import Delivery
+from worker_image.deliver.destination import Facts, Stored
 from worker_image.engines.base import MadeFile
 from worker_image.execute import Ears, Made, Runs, Work
 from worker_image.faults import from_exception
 from worker_image.host.process import Step
 from worker_image.media.fetch import Fetcher
 from worker_image.slots import Slots
-from worker_image.upload import Handover, hand_over, sha256_of
+from worker_image.upload import Handover, hand_over
 
 KEPT_MAX = 32
 CANCELLED = Fault(kind="job", code="cancelled", message="The job was cancelled.")
@@ -34,20 +36,30 @@ class Unknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
+    """A file of a result, and where else it was stored. What was stored elsewhere is not kept here."""
+
     made: MadeFile
     size_bytes: int
     sha256: str
+    stored: tuple[Stored, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A local job. With a `handover` its files go to an orchestrator's storage, and are not kept here."""
+    """A local job. With a `handover` its files go to an orchestrator's storage, and are not kept here.
+
+    `deliver` sends them to the owner's buckets, and to `OUTPUT_DIR`, as far as there are any.
+    """
 
     job_id: str
     engine: str
     model: str | None
     input: dict[str, Any]
     handover: Handover | None = None
+    deliver: bool = False
+
+    def wants_the_same(self, other: "Asked") -> bool:
+        return (self.engine, self.model, self.input) == (other.engine, other.model, other.input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,9 @@ class Answer:
 class _Job:
     """One job, running or ended. `news` is set at each step, and then exchanged."""
 
+    asked: Asked
     folder: Path
+    holds_slot: bool = True
     task: "asyncio.Task[Answer] | None" = None
     step: Step | None = None
     cancelled: bool = False
@@ -86,8 +100,16 @@ class _Job:
 class LocalJobs:
     """Answers are kept, the newest `KEPT_MAX` of them, with their files."""
 
-    def __init__(self, executor: Runs, slots: Slots, fetcher: Fetcher, folder: Path) -> None:
+    def __init__(
+        self,
+        executor: Runs,
+        slots: Slots,
+        fetcher: Fetcher,
+        folder: Path,
+        delivery: Delivery | None = None,
+    ) -> None:
         self._executor = executor
+        self._delivery = delivery or Delivery()
         self._slots = slots
         self._fetcher = fetcher
         self._folder = folder
@@ -109,12 +131,17 @@ class LocalJobs:
         if job is None or job.task is None:
             if not self._slots.take():
                 raise Busy
-            job = _Job(self._folder / uuid4().hex)
+            job = _Job(asked, self._folder / uuid4().hex)
             job.task = asyncio.create_task(self._run(job, asked))
             self._jobs[asked.job_id] = job
             self._forget_oldest()
         assert job.task is not None  # noqa: S101  It was made with the job.
         return job.task
+
+    def clashes(self, asked: Asked) -> bool:
+        """Whether there is a job of that id that wants something else."""
+        job = self._known(asked.job_id)
+        return job is not None and not job.asked.wants_the_same(asked)
 
     async def follow(self, job_id: str) -> AsyncIterator[Step]:
         """The newest step whenever there is one, until the job has ended."""
@@ -149,7 +176,8 @@ class LocalJobs:
         job = self._known(job_id)
         if job is None or job.task is None or not job.done:
             raise Unknown
-        found = next((file for file in job.task.result().files if file.made.name == name), None)
+        kept = (file for file in job.task.result().files if not file.stored)
+        found = next((file for file in kept if file.made.name == name), None)
         if found is None:
             raise Unknown
         return found
@@ -193,25 +221,45 @@ class LocalJobs:
                 raise
             return Answer(fault=CANCELLED)
         except Exception as error:  # noqa: BLE001  Whatever it is, it is this job's answer.
+            await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
             return Answer(fault=from_exception(error).wire())
         finally:
-            self._slots.give()
+            self._release(job)
             asyncio.get_running_loop().call_soon(job.wake)
 
+    def _release(self, job: _Job) -> None:
+        if job.holds_slot:
+            job.holds_slot = False
+            self._slots.give()
+
     async def _answer(self, job: _Job, asked: Asked) -> Answer:
+        """Once it is made, the next job may run while this one's files are under way."""
+        made = await self._make(job, asked)
+        self._release(job)
+        job.note(Step(Phase.UPLOADING, 0.0))
+        if asked.handover is not None:
+            stored = await hand_over(asked.handover, made.outcome.files)
+            await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
+            return Answer(made, stored=stored)
+        return Answer(made, await self._deliver(job, asked, made))
+
+    async def _make(self, job: _Job, asked: Asked) -> Made:
         spec = CATALOGUE[asked.engine]
         own = (asked.job_id, asked.engine, asked.model, asked.input)
         work = Work(*own, job.folder, spec.urls(asked.input), spec.stalled_after_s)
         if asked.handover is None:
-            made = await self._executor.run(work, self._fetcher, Ears(job.note))
-            return Answer(made, tuple([await _described(file) for file in made.outcome.files]))
+            return await self._executor.run(work, self._fetcher, Ears(job.note))
         async with contextlib.aclosing(self._fetcher.also(asked.handover.orchestrator)) as fetcher:
-            made = await self._executor.run(work, fetcher, Ears(job.note))
-        stored = await hand_over(asked.handover, made.outcome.files)
-        await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
-        return Answer(made, stored=stored)
+            return await self._executor.run(work, fetcher, Ears(job.note))
 
-
-async def _described(file: MadeFile) -> LocalFile:
-    path = Path(file.path)
-    return LocalFile(file, path.stat().st_size, await asyncio.to_thread(sha256_of, path))  # noqa: ASYNC240
+    async def _deliver(self, job: _Job, asked: Asked, made: Made) -> tuple[LocalFile, ...]:
+        outcome = made.outcome
+        delivery = self._delivery if asked.deliver else Delivery()
+        facts = Facts(asked.job_id, asked.engine, outcome.model, made.backend, outcome.metrics)
+        delivered = await delivery.deliver(outcome, facts)
+        if delivery.stores:
+            await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
+        return tuple(
+            LocalFile(file, content.size_bytes, content.sha256, stored)
+            for file, (content, stored) in zip(outcome.files, delivered, strict=True)
+        )

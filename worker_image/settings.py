@@ -5,6 +5,7 @@ The first name of each is ours; the names after it are those of the first genera
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,15 @@ _SHARED_WITH_ENGINES = (
     "LD_LIBRARY_PATH",
     "VIRTUAL_ENV",
     _INSTANCE_MARK,
+)
+_BUCKETS = (
+    {"B2_KEY_ID": "b2_key_id", "B2_APP_KEY": "b2_app_key", "B2_BUCKET_NAME": "b2_bucket_name"},
+    {
+        "MINIO_ENDPOINT": "minio_endpoint",
+        "MINIO_BUCKET": "minio_bucket",
+        "MINIO_ACCESS_KEY": "minio_access_key",
+        "MINIO_SECRET_KEY": "minio_secret_key",
+    },
 )
 _SHARED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "PYTHON")
 
@@ -214,10 +224,14 @@ class Settings(EngineSettings, BucketSettings, SurfaceSettings):
     capacity: int = Field(
         default=1, ge=1, le=64, validation_alias=AliasChoices("GPULEASE_WORKER_CAPACITY", "BUFFER_CAPACITY")
     )
-    gpu_class: str = Field(
-        default="cpu", validation_alias=AliasChoices("GPULEASE_GPU_CLASS", "GPU_CLASS_NAME")
+    gpu_class: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("GPULEASE_GPU_CLASS", "GPU_CLASS_NAME"),
+        description="What the machine has. Unset: what NVIDIA's driver says, else cpu.",
     )
-    vram_gb: float = Field(default=0.0, ge=0, validation_alias="GPULEASE_VRAM_GB")
+    vram_gb: float | None = Field(
+        default=None, ge=0, validation_alias="GPULEASE_VRAM_GB", description="As above, in GiB."
+    )
     usd_per_hour: float = Field(
         default=0.0,
         ge=0,
@@ -280,11 +294,26 @@ def load(**given: Any) -> Settings:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise SettingsError("\n".join(faults)) from error
+    faults = list(_half_set(settings))
     if settings.orchestrator_url and not settings.worker_id:
-        raise SettingsError(
-            "worker_id: an orchestrator is set, so the worker needs its id (GPULEASE_WORKER_ID)"
-        )
+        faults.append("worker_id: an orchestrator is set, so the worker needs its id (GPULEASE_WORKER_ID)")
+    if faults:
+        raise SettingsError("\n".join(faults))
     return settings
+
+
+def _half_set(settings: Settings) -> Iterator[str]:
+    """What is missing of a bucket of which something is set."""
+    for names in _BUCKETS:
+        missing = [alias for alias, name in names.items() if not getattr(settings, name)]
+        if missing and len(missing) < len(names):
+            for alias in missing:
+                yield f"{alias}: it is not set, but {next(one for one in names if one not in missing)} is"
+
+
+def visible_devices() -> str | None:
+    """What CUDA_VISIBLE_DEVICES lets CUDA see, or None for everything. It is CUDA's variable, and not ours to set."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def engine_environment(folder: Path) -> dict[str, str]:

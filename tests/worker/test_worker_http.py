@@ -85,7 +85,7 @@ async def test_a_busy_worker_says_so(client: httpx.AsyncClient, tmp_path: Path):
     ("body", "status"),
     [
         (SEEDS_BODY, 503),
-        ({"engine": "portrait", "input": {}}, 503),
+        ({"engine": "portrait", "input": {}}, 422),
         ({"engine": "nonsense", "input": {}}, 404),
         ({"engine": "command", "input": {"program": 7}}, 422),
         (job("unheard-of", "j"), 503),

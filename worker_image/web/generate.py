@@ -1,12 +1,16 @@
 """`POST /generate` for whoever holds the machine, and the files that it makes.
 
 It takes `{"engine", "job_id", "input"}` for any engine that this worker offers, or the body of the first generation of
-lip-sync workers, whose engine is `musetalk`. Files of a result are listed with their size and SHA-256 and served at
-`GET /generate/{job_id}/files/{name}`; with a `handover` they go to an orchestrator's storage instead, and are listed
-with their key there. Under a `Salad-Job-Id` header every answer is 200 with the status in its body, since that queue
-takes anything else for a broken worker; else failures are problem documents.
+lip-sync workers, whose engine is `musetalk`. The same id with the same body is the same job, running or done; with
+another body it is a conflict. Whoever hangs up leaves the job alone, and asks again for its answer.
+
+Results go to the owner's buckets where there are any, else they are kept and served at
+`GET /generate/{job_id}/files/{name}`; with a `handover` they go to an orchestrator's storage. Under a `Salad-Job-Id`
+header every answer is 200 with the status in its body, since that queue takes anything else for a broken worker; else
+failures are problem documents.
 """
 
+import json
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -17,20 +21,23 @@ from pydantic import Field, ValidationError, model_validator
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.base import Lenient
 from gpulease.contract.engines import CATALOGUE
+from worker_image.deliver.names import JOB_ID
 from worker_image.engines.registry import choose
-from worker_image.local import Answer, Asked, Busy, LocalJobs, Unknown
+from worker_image.local import Asked, Busy, LocalJobs, Unknown
 from worker_image.upload import Handover
 from worker_image.web.access import Guard, Refusal, faults_of
+from worker_image.web.answer import shown
 
+BODY_BYTES_MAX = 8 * 1024 * 1024
 _HOST_FAULT_STATUS = 500
 _JOB_FAULT_STATUS = 422
 
 
 class Generate(Lenient):
-    """A job for this worker, in either of the two forms."""
+    """A job for this worker, in either of the two forms. Its id becomes part of file names."""
 
     engine: str = "musetalk"
-    job_id: str = Field(default_factory=lambda: uuid4().hex, min_length=1, max_length=200)
+    job_id: str = Field(default_factory=lambda: uuid4().hex, pattern=JOB_ID)
     input: dict[str, Any] = Field(default_factory=dict)
     handover: Handover | None = None
 
@@ -40,20 +47,18 @@ class Generate(Lenient):
         if not isinstance(body, dict) or "engine" in body:
             return body
         known = {name: body[name] for name in CATALOGUE["musetalk"].input_model.model_fields if name in body}
-        job_id = body.get("musetalk_job_id") or body.get("job_id")
-        return {"engine": "musetalk", "input": known} | ({"job_id": job_id} if job_id else {})
+        job_id = body.get("musetalk_job_id", body.get("job_id"))
+        return {"engine": "musetalk", "input": known} | ({} if job_id is None else {"job_id": job_id})
 
 
 def generate_router(jobs: LocalJobs, offers: tuple[EngineOffer, ...], guard: Guard) -> APIRouter:
     router = APIRouter()
 
     @router.post("/generate")
-    async def generate(
-        request: Request, body: Generate, salad_job_id: Annotated[str | None, Header()] = None
-    ) -> Response:
+    async def generate(request: Request, salad_job_id: Annotated[str | None, Header()] = None) -> Response:
         try:
             guard.admit(request)
-            return JSONResponse(await _generate(jobs, offers, body))
+            return JSONResponse(await _generate(jobs, offers, await _read(request)))
         except Refusal as refusal:
             if salad_job_id is None:
                 raise
@@ -76,17 +81,37 @@ def generate_router(jobs: LocalJobs, offers: tuple[EngineOffer, ...], guard: Gua
     return router
 
 
+async def _read(request: Request) -> Generate:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise Refusal(413, "The body is too large", f"It may have {BODY_BYTES_MAX} bytes.")
+    try:
+        return Generate.model_validate(json.loads(body))
+    except ValidationError as error:
+        faults = faults_of(error)
+        named = ", ".join(f"{fault.field}: {fault.message}" for fault in faults)
+        raise Refusal(422, "The body is not valid", named, faults) from error
+    except (ValueError, RecursionError) as error:
+        raise Refusal(422, "The body is not valid", f"It is no JSON: {error}") from error
+
+
 async def _generate(jobs: LocalJobs, offers: tuple[EngineOffer, ...], body: Generate) -> dict[str, Any]:
     model = _check(offers, body)
+    asked = Asked(body.job_id, body.engine, model, body.input, body.handover, deliver=body.handover is None)
+    if jobs.clashes(asked):
+        raise Refusal(
+            409, "That id is another job's", f"{body.job_id} was asked for with another engine or input."
+        )
     try:
-        asked = Asked(body.job_id, body.engine, model, body.input, body.handover)
         answer = await jobs.run(asked)
     except Busy as error:
         raise Refusal(429, "Every slot is busy", "Try again when the running job is done.") from error
     if answer.fault is not None:
         status = _JOB_FAULT_STATUS if answer.fault.kind == "job" else _HOST_FAULT_STATUS
         raise Refusal(status, answer.fault.code, answer.fault.message)
-    return _shown(body.job_id, answer)
+    return shown(body.job_id, answer)
 
 
 def _check(offers: tuple[EngineOffer, ...], body: Generate) -> str | None:
@@ -94,15 +119,15 @@ def _check(offers: tuple[EngineOffer, ...], body: Generate) -> str | None:
     spec = CATALOGUE.get(body.engine)
     if spec is None:
         raise Refusal(404, "There is no such engine", f"{body.engine!r} is not in the catalogue.")
-    if all(offer.engine != body.engine for offer in offers):
-        here = ", ".join(sorted({offer.engine for offer in offers})) or "nothing"
-        raise Refusal(503, "Not on this worker", f"This worker cannot run {body.engine}; it runs {here}.")
     try:
         asked = spec.input_model.model_validate(body.input)
     except ValidationError as error:
-        raise Refusal(
-            422, "The input is not valid", f"See errors, and the engine {body.engine}.", faults_of(error)
-        ) from error
+        faults = faults_of(error)
+        named = ", ".join(f"{fault.field}: {fault.message}" for fault in faults)
+        raise Refusal(422, "The input is not valid", named, faults) from error
+    if all(offer.engine != body.engine for offer in offers):
+        here = ", ".join(sorted({offer.engine for offer in offers})) or "nothing"
+        raise Refusal(503, "Not on this worker", f"This worker cannot run {body.engine}; it runs {here}.")
     model = spec.model_of(asked)
     offer = choose(offers, body.engine, model)
     if offer is None or not set(spec.features_of(asked)) <= set(offer.features):
@@ -112,29 +137,3 @@ def _check(offers: tuple[EngineOffer, ...], body: Generate) -> str | None:
             f"This worker has not the model or feature that this job needs: {model}.",
         )
     return model
-
-
-def _shown(job_id: str, answer: Answer) -> dict[str, Any]:
-    made = answer.made
-    outcome = made.outcome if made else None
-    files = [
-        {
-            "name": file.made.name,
-            "size_bytes": file.size_bytes,
-            "sha256": file.sha256,
-            "content_type": file.made.content_type,
-            "url": f"/generate/{job_id}/files/{file.made.name}",
-        }
-        for file in answer.files
-    ]
-    return {
-        "status": "ok",
-        "job_id": job_id,
-        "backend": made.backend if made else None,
-        "model": outcome.model if outcome else None,
-        "text": outcome.text if outcome else None,
-        "data": outcome.data if outcome else {},
-        "files": [*files, *(file.model_dump(exclude={"url"}) for file in answer.stored)],
-        "metrics": outcome.metrics if outcome else {},
-        "ignored": list(outcome.ignored) if outcome else [],
-    }
