@@ -1,11 +1,13 @@
 """Render machines that are listed in a file and run already: they are asked how they are, and never bought or ended."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +32,9 @@ LIMITS = Limits(connect_s=3.0, read_s=5.0, total_s=5.0, tries=1)
 class StaticMachine:
     """`engines` says which of its `EngineId`s runs which engine of ours. `shared_here` and `shared_there` are one
     folder, as this machine and as that one see it; without it no file gets there.
+
+    A machine at `grpc://host:port` or, with TLS, `grpcs://host:port` makes videos: its `video` names the models that
+    it has, the first where a job names none. The files of `tls_ca`, `tls_cert` and `tls_key` are in PEM.
     """
 
     name: str
@@ -40,6 +45,13 @@ class StaticMachine:
     usd_per_hour: float = 0.0
     gpu_class: str = "static"
     key: str | None = field(default=None, repr=False)
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = field(default=None, repr=False)
+
+    @property
+    def speaks_grpc(self) -> bool:
+        return self.url.startswith(("grpc://", "grpcs://"))
 
     @property
     def instance(self) -> Instance:
@@ -61,16 +73,23 @@ class MachineEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,55}$")]
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+    url: Annotated[
+        str, Field(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?|grpcs?://[^\s/?#@]+:[0-9]{1,5}/?)$")
+    ]
     engines: Annotated[dict[Annotated[str, AfterValidator(_engine)], Text], Field(min_length=1)]
     shared_here: Text | None = None
     shared_there: Text | None = None
     usd_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     gpu_class: Text = "static"
     key: Text | None = None
+    tls_ca: Text | None = None
+    tls_cert: Text | None = None
+    tls_key: Text | None = None
 
     @model_validator(mode="after")
     def _both_sides_of_a_folder(self) -> "MachineEntry":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("give both tls_cert and tls_key, or neither")
         if (self.shared_here is None) != (self.shared_there is None):
             raise ValueError("give both shared_here and shared_there, or neither")
         return self
@@ -112,7 +131,9 @@ class Static:
         self._doors = {
             one.name: ProviderHttp(one.url, {"X-Internal-API-Key": one.key} if one.key else {}, limits=limits)
             for one in machines
+            if not one.speaks_grpc
         }
+        self._limits = limits
 
     @property
     def machines(self) -> tuple[StaticMachine, ...]:
@@ -164,13 +185,30 @@ class Static:
         return f"{machine.name} answers, and runs {', '.join(found)}."
 
     async def _engine_ids(self, name: str) -> tuple[str, ...]:
-        """Which engines the machine says that it has."""
-        if name not in self._doors:
+        """Which engines the machine says that it has; one that speaks gRPC cannot be asked, but reached."""
+        machine = self._machines.get(name)
+        if machine is None:
             raise NotFound(f"no machine {name} is listed in the file")
+        if machine.speaks_grpc:
+            await _reach(machine.url, self._limits.connect_s)
+            return tuple(machine.engines.values())
         try:
             return _ids_in(await self._doors[name].read("GET", "/hpc/status"))
         except NotFound as error:
             raise OutcomeUnknown(str(error)) from error  # The machine is there, and is no render machine.
+
+
+async def _reach(url: str, within_s: float) -> None:
+    """Raises: OutcomeUnknown: nobody listens there."""
+    where = urlsplit(url)
+    try:
+        async with asyncio.timeout(within_s):
+            _, writer = await asyncio.open_connection(where.hostname, where.port)
+    except (OSError, ValueError) as error:
+        raise OutcomeUnknown(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def _ids_in(status: Any) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
 import video_wire
-
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.jobs import Phase
 from gpulease.contract.video_generator_pb2_grpc import GeneratorStub, VideoGeneratorStub

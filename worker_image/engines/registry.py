@@ -12,13 +12,17 @@ from worker_image.engines.base import Backend, EngineConfig
 from worker_image.settings import Settings, load
 
 BACKENDS = {
+    "grpc": "worker_image.engines.video.remote:GrpcVideo",
+    "diffusers": "worker_image.engines.video.diffused:Diffused",
     "hibari": "worker_image.engines.csm_hibari:Hibari",
     "faster-whisper": "worker_image.engines.whisper_faster:FasterWhisper",
     "ollama": "worker_image.engines.analyze.ollama:Ollama",
     "openai-vision": "worker_image.engines.analyze.openai:OpenAiVision",
     "measures": "worker_image.engines.analyze.measures:Measures",
     "command": "worker_image.engines.command:Command",
-    "blender": "worker_image.engines.blender:Blender",
+    "blender": "worker_image.engines.blender.backend:Blender",
+    "musetalk": "worker_image.engines.musetalk.resident:Resident",
+    "musetalk-one-shot": "worker_image.engines.musetalk.one_shot:OneShot",
     "sonic": "worker_image.engines.comfyui.backends:Sonic",
     "comfyui": "worker_image.engines.comfyui.backends:Workflows",
 }
@@ -51,12 +55,20 @@ def probe_all(config: EngineConfig | None = None) -> tuple[list[EngineOffer], di
     offers: list[EngineOffer] = []
     reasons: dict[str, str] = {}
     for name in BACKENDS:
-        match make(name, config).probe():
+        match _probe(name, config):
             case str() as reason:
                 reasons[name] = reason
             case offer:
                 offers.append(offer)
     return offers, reasons
+
+
+def _probe(name: str, config: EngineConfig) -> EngineOffer | str:
+    """One that cannot even be imported here must not take the others with it."""
+    try:
+        return make(name, config).probe()
+    except ImportError as error:
+        return f"not installed: {error.name or error}"
 
 
 def choose(offers: tuple[EngineOffer, ...], engine: str, model: str | None) -> EngineOffer | None:

@@ -87,9 +87,9 @@ class Life:
         scratch = self._home.scratch / incarnation
         scratch.mkdir()
         settings = self._settings(scratch)
-        desk = Desk(Slots(settings.capacity), Prefetched(scratch / "prefetched"), settings.gpu_class)
+        desk = Desk(Slots(settings.capacity), Prefetched(scratch / "prefetched"), self._duty.gpu_class)
         executor = RemoteExecutor(node, offers, desk)
-        machine = Machine(settings, executor, desk.prefetched, desk.slots, scratch)
+        machine = Machine(settings, executor, desk.prefetched, desk.slots, scratch, self._duty.gpu_class)
         link = Link(str(settings.orchestrator_url), self._duty.worker_id, self._duty.worker_key)
         self._agent = agent = Agent(machine, link, incarnation, thread=self._home.thread)
         watch = asyncio.create_task(_when(executor.given_up, agent.stop))
@@ -111,8 +111,6 @@ class Life:
             worker_key=SecretStr(self._duty.worker_key),
             scratch=scratch,
             capacity=1,
-            gpu_class=self._duty.gpu_class,
-            vram_gb=0.0,
             usd_per_hour=0.0,
             allow_private_hosts=host.allow_private_hosts,
             grace_s=host.grace_s,

@@ -2,33 +2,24 @@
 
 import asyncio
 import contextlib
-import json
 import re
 import shutil
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.engines import BlenderInput
 from gpulease.contract.jobs import Phase
 from provider_clients.static import StaticMachine
-from worker_image.engines.base import MadeFile, Outcome, Report
-from worker_image.engines.blender import (
-    MARK,
-    OPTIONS,
-    SCRIPT,
-    check_frames,
-    frame_name,
-    frame_numbers,
-    parameters_for,
-    project_of,
-    result_of,
-)
+from worker_image.engines.base import Outcome, Report
+from worker_image.engines.blender.backend import check_film
+from worker_image.engines.blender.plan import OPTIONS, PARAMETERS, SAFETY, SCRIPT, Plan, frame_numbers
+from worker_image.engines.blender.project import lay_out
+from worker_image.engines.blender.result import check_pictures, outcome_of
+from worker_image.engines.blender.watch import Watch
 from worker_image.engines.program import Ended
 from worker_image.execute import Made
-from worker_image.faults import HostFault, InputFault
+from worker_image.faults import HostFault
 from worker_image.hosted.hpc.client import Hpc, HpcTask, Unanswered
 from worker_image.hosted.remote import RemoteJob
 
@@ -36,9 +27,10 @@ POLL_S = 1.0
 SILENCE_S_MAX = 60.0
 """A machine may be out of reach for so long, and its render goes on."""
 ENGINE = "blender"
-TOLD = Path(__file__).with_name("told.py")
+TOLD_BYTES_MAX = 8 * 1024 * 1024
 _SAFE = re.compile(r"[A-Za-z0-9_./:-]+")
 """What no way of splitting a line of arguments takes apart."""
+_LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +44,15 @@ class Share:
     def of(cls, machine: StaticMachine, task_id: int) -> "Share":
         here, there = Path(str(machine.shared_here)), str(machine.shared_there).rstrip("/")
         return cls(here / str(task_id), f"{there}/{task_id}")
+
+    def told(self) -> list[str]:
+        """Whole lines of what the script told so far. Whoever else writes there could leave links."""
+        path = self.here / "told"
+        if not path.is_file() or path.is_symlink():
+            return []
+        with path.open("rb") as file:
+            whole = file.read(TOLD_BYTES_MAX).rpartition(b"\n")[0]
+        return whole.decode("utf-8", "replace").splitlines()
 
 
 class HpcBlender:
@@ -77,32 +78,30 @@ class HpcBlender:
 
     async def run(self, job: RemoteJob, report: Report) -> Made:
         asked = BlenderInput.model_validate(job.input)
-        frames = frame_numbers(asked.frames)
-        if asked.output == "MP4" and find_spec("av") is None:
-            raise InputFault("film_unsupported", "this worker cannot encode MP4; ask for PNG frames")
+        frames = tuple(frame_numbers(asked.frames))
+        check_film(asked)
         share = Share.of(self._machine, job.attempt)
         try:
-            await asyncio.to_thread(_put, job, asked, frames, share)
-            task = await self._render(job.attempt, share, len(frames), report)
+            plan = await asyncio.to_thread(_put, job, asked, frames, share)
+            watch = Watch(report, plan.mark, len(frames))
+            task = await self._render(job.attempt, share, watch)
+            told = await asyncio.to_thread(share.told)
             await asyncio.to_thread(_take, share, job.out)
-            told = await asyncio.to_thread(_told, share)
         finally:
             await asyncio.to_thread(shutil.rmtree, share.here, ignore_errors=True)
         report(0.0, "checking the frames", phase=Phase.ENCODING)
-        made, outcome = await asyncio.to_thread(_outcome, job, asked, told, task)
-        return Made(self.name, Outcome(files=(made,), **outcome))
+        return Made(self.name, await asyncio.to_thread(_outcome, job, plan, told, task))
 
     async def stop(self, attempt: int) -> None:
         await self._hpc.stop(attempt)
 
-    async def _render(self, task_id: int, share: Share, frames: int, report: Report) -> HpcTask:
+    async def _render(self, task_id: int, share: Share, watch: Watch) -> HpcTask:
         await self._start(task_id, share)
         ended = False
         try:
             while (task := await self._task(task_id)).running:
-                done = min(len(list((share.here / "out").glob("frame_*"))), frames)
-                message = f"{task.seconds:.0f} s, frame {min(done + 1, frames)} of {frames}"
-                report(min(done / frames, 0.99), message, step=done, total_steps=frames)
+                told = await asyncio.to_thread(share.told)
+                _show(watch, told, task)
                 await asyncio.sleep(self._poll_s)
             ended = True
             return task
@@ -153,21 +152,29 @@ def unusable(machine: StaticMachine) -> str | None:
 def arguments(share: Share) -> str:
     """One line. Some machines take its first word for the program, others do not: it may be lost, and may be kept."""
     there = share.there
-    script = ("--python", f"{there}/told.py", "--", f"{there}/parameters.json")
-    words = ("-b", *OPTIONS, f"{there}/project.blend", *script)
+    words = ("-b", *OPTIONS, "--python", f"{there}/{SCRIPT.name}", "--", f"{there}/{PARAMETERS}")
     if not all(map(_SAFE.fullmatch, words)):
         raise HostFault("path_unsafe", f"{there!r} has letters that arguments cannot carry")
     return " ".join(words)
 
 
-def _put(job: RemoteJob, asked: BlenderInput, frames: list[int], share: Share) -> None:
+def _put(job: RemoteJob, asked: BlenderInput, frames: tuple[int, ...], share: Share) -> Plan:
     """What an attempt of the same number once left there is of nobody any more."""
     shutil.rmtree(share.here, ignore_errors=True)
-    (share.here / "out").mkdir(parents=True)
-    shutil.move(project_of(job), share.here / "project.blend")
-    shutil.copyfile(SCRIPT, share.here / "render.py")
-    shutil.copyfile(TOLD, share.here / "told.py")
-    (share.here / "parameters.json").write_text(parameters_for(asked, frames, f"{share.there}/out"))
+    share.here.mkdir(parents=True)
+    plan = Plan(asked, frames, lay_out(job.files, share.here), told=True)
+    for script in (SCRIPT, SAFETY):
+        shutil.copyfile(script, share.here / script.name)
+    plan.write(share.here)
+    return plan
+
+
+def _show(watch: Watch, told: list[str], task: HpcTask) -> None:
+    for line in told:
+        watch.note(line)
+    done = watch.facts.get("done", 0)
+    message = f"{task.seconds:.0f} s, picture {min(done + 1, watch.total)} of {watch.total}"
+    watch.report(min(done / watch.total, 0.99), message, step=done, total_steps=watch.total)
 
 
 def _take(share: Share, out: Path) -> None:
@@ -177,31 +184,16 @@ def _take(share: Share, out: Path) -> None:
             shutil.move(path, out / path.name)
 
 
-def _told(share: Share) -> list[str]:
-    path = share.here / "told"
-    if not path.is_file() or path.is_symlink():
-        return []
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-def _outcome(
-    job: RemoteJob, asked: BlenderInput, told: list[str], task: HpcTask
-) -> tuple[MadeFile, dict[str, Any]]:
-    facts: dict[str, Any] = {}
+def _outcome(job: RemoteJob, plan: Plan, told: list[str], task: HpcTask) -> Outcome:
+    watch = Watch(_silent, plan.mark, len(plan.frames))
     for line in told:
-        if line.startswith(MARK):
-            facts |= json.loads(line.removeprefix(MARK))
-    if not facts:
+        watch.note(line)
+    if not watch.facts:
         raise HostFault("render_failed", "Blender said nothing: it did not start, or does not see the folder")
-    made = [job.out / frame_name(frame, asked) for frame in frame_numbers(asked.frames)]
-    check_frames(made, Ended(0 if task.succeeded else 1, "\n".join(told[-12:])), facts)
-    outcome = {
-        "model": facts.get("version"),
-        "data": {"frames": len(made), "render_engine": facts.get("render_engine")},
-        "ignored": tuple(facts.get("ignored", ())),
-    }
-    return result_of(job, asked, made, _silent), outcome
+    last = "\n".join(told[-_LAST_LINES:])
+    check_pictures(plan, job.out, Ended(0 if task.succeeded else 1, last), watch.facts)
+    return outcome_of(plan, Path(job.folder), watch.facts, _silent)
 
 
-def _silent(*_: Any, **__: Any) -> None:
+def _silent(*_: object, **__: object) -> None:
     """On a thread, progress cannot be told."""

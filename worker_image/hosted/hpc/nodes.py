@@ -7,9 +7,10 @@ import structlog
 from gpulease.contract.hosts import Duty
 from provider_clients.static import StaticMachine
 from worker_image.faults import HostFault
+from worker_image.hosted.generator.nodes import GeneratorNode
 from worker_image.hosted.hpc.blender import HpcBlender, Share
 from worker_image.hosted.hpc.client import Hpc
-from worker_image.hosted.remote import RemoteBackend
+from worker_image.hosted.remote import Node, RemoteBackend
 
 _log = structlog.get_logger()
 
@@ -19,12 +20,12 @@ class StaticNodes:
         self.delay_s = 0.0
         self._machines = {machine.url: machine for machine in machines}
 
-    def node(self, duty: Duty, incarnation: str) -> "StaticNode":  # noqa: ARG002  It knows no agents.
+    def node(self, duty: Duty, incarnation: str) -> Node:  # noqa: ARG002  It knows no agents.
         """Raises: ValueError: the file does not list it."""
         machine = self._machines.get(duty.address.rstrip("/"))
         if machine is None:
             raise ValueError(f"no machine at {duty.address} is listed")
-        return StaticNode(machine)
+        return GeneratorNode(machine) if machine.speaks_grpc else StaticNode(machine)
 
     async def aclose(self) -> None:
         pass

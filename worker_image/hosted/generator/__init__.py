@@ -1,0 +1,1 @@
+"""Machines that run already, make videos, and speak gRPC."""
