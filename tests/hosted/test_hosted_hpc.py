@@ -22,16 +22,18 @@ pytestmark = pytest.mark.slow
 RENDERS = """
     import json, os, pathlib, sys, time
     folder = pathlib.Path(sys.argv[-1]).parent
-    assert (folder / "project.blend").read_bytes().startswith(b"BLENDER")
     asked = json.loads(pathlib.Path(sys.argv[-1]).read_text())
+    assert (folder / asked["project"]).read_bytes().startswith(b"BLENDER")
     told = open(folder / "told", "w", buffering=1)
+    tell = lambda **facts: told.write(asked["mark"] + json.dumps(facts) + "\\n")
+    tell(version="blender-0")
     if asked["camera"] == "Nobody":
-        told.write('gpulease: {"fault": "the scene has no camera"}\\n')
+        tell(fault="the scene has no camera")
         sys.exit(0)
-    told.write('gpulease: {"version": "blender-0", "render_engine": "CYCLES", "ignored": []}\\n')
-    for frame, path in asked["frames"]:
+    tell(render_engine="CYCLES", device="CPU", pictures_a_frame=1, missing_count=0, ignored=[])
+    for frame in asked["frames"]:
         time.sleep(asked["samples"] or 0)
-        pathlib.Path(path).write_bytes(b"png %d" % frame)
+        (folder / "out" / asked["picture"].format(frame=frame)).write_bytes(b"\\x89PNG %d" % frame)
     sys.exit(3 if asked["camera"] == "Crash" else 0)
 """
 BLEND = b"BLENDER-v300 and so on"
@@ -89,7 +91,7 @@ def left(share: Path) -> list[Path]:
 
 
 async def started(world: Emulator, node: HpcNode, attempt: int) -> None:
-    await until(lambda: node.renderer.running and "frame 1" in world.logs.get(attempt, ""))
+    await until(lambda: node.renderer.running and "picture 1" in world.logs.get(attempt, ""))
 
 
 async def test_a_render_goes_there_and_its_frames_come_back(
@@ -98,8 +100,8 @@ async def test_a_render_goes_there_and_its_frames_come_back(
     still, frames = render(world), render(world, frames="1-3")
     result = (await finish_of(world, still))["result"]
     assert (result["backend"], result["model"]) == ("hpc-blender", "blender-0")
-    assert world.stored[f"{still}/frame_000001.png"] == b"png 1"
-    assert (await finish_of(world, frames))["result"]["data"] == {"frames": 3, "render_engine": "CYCLES"}
+    assert world.stored[f"{still}/frame_000001.png"] == b"\x89PNG 1"
+    assert (await finish_of(world, frames))["result"]["data"]["frames"] == 3
     assert list(world.stored)[-1] == f"{frames}/frames.zip"
     assert left(share) == []
     (_, asked), *_ = node.requests

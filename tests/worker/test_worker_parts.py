@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker_image import scratch
-from worker_image.engines.blender import frame_numbers
+from worker_image.engines.blender.plan import frame_numbers
 from worker_image.faults import InputFault, from_exception
 from worker_image.host.log import LOG_BYTES_MAX, JobLog
 from worker_image.media.archive import files_in, zip_files

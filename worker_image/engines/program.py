@@ -6,16 +6,18 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 LAST_LINES = 15
-LINE_LETTERS_MAX = 2_000
+LINE_LETTERS_MAX = 16_000
 STOP_GRACE_S = 0.5
 QUIET_S = 0.5
+_LINES_WAITING_MAX = 1_000
+_CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,53 +28,88 @@ class Ended:
     last: str
 
 
-def run_program(argv: list[str], cwd: Path, on_line: Callable[[str | None], None]) -> Ended:
+def run_program(
+    argv: list[str],
+    cwd: Path,
+    on_line: Callable[[str | None], None],
+    environment: Mapping[str, str] | None = None,
+) -> Ended:
     """Runs it to its end. `on_line` gets every line, and None twice a second of silence; what it raises ends it.
+
+    What the program left running when it ended is ended too.
 
     Raises:
         OSError: it could not be started.
     """
     last: deque[str] = deque(maxlen=LAST_LINES)
     with subprocess.Popen(  # noqa: S603  The vector is the operator's; values in it are typed.
-        argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        argv,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:
+        reader = _Reader(process)
         try:
-            lines = _lines(process)
-            while True:
-                try:
-                    line = lines.get(timeout=QUIET_S)
-                except queue.Empty:
-                    on_line(None)
-                    continue
-                if line is None:
-                    break
-                sys.stderr.write(line + "\n")
-                last.append(line)
+            for line in reader.lines():
+                if line is not None:
+                    sys.stderr.write(line + "\n")
+                    last.append(line)
                 on_line(line)
             process.wait()
         finally:
             _stop(process)
+            reader.stop()
     return Ended(process.returncode, "\n".join(last))
 
 
-def _lines(process: subprocess.Popen[bytes]) -> queue.Queue[str | None]:
-    """Output as lines, cut at a bound, with a None at the end. Carriage returns end lines too, as progress bars do."""
-    lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
+class _Reader:
+    """Output as lines, cut at a bound. Carriage returns end lines too, as progress bars do."""
 
-    def read() -> None:
-        assert process.stdout is not None  # noqa: S101  We asked for a pipe.
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._lines: queue.Queue[str | None] = queue.Queue(_LINES_WAITING_MAX)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="program", daemon=True)
+        self._thread.start()
+
+    def lines(self) -> Iterator[str | None]:
+        """None for each time of silence. The end is the output's, or, where kin hold that open, the program's."""
+        while True:
+            try:
+                line = self._lines.get(timeout=QUIET_S)
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    return
+                yield None
+                continue
+            if line is None:
+                return
+            yield line
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(STOP_GRACE_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101  We asked for a pipe.
         rest = b""
-        while chunk := process.stdout.read1(64 * 1024):  # type: ignore[attr-defined]
+        while chunk := self._process.stdout.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]
             *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
             for line in whole:
-                lines.put(line[:LINE_LETTERS_MAX].decode("utf-8", "replace"))
+                self._put(line[:LINE_LETTERS_MAX].decode("utf-8", "replace"))
             rest = rest[:LINE_LETTERS_MAX]
         if rest:
-            lines.put(rest.decode("utf-8", "replace"))
-        lines.put(None)
+            self._put(rest.decode("utf-8", "replace"))
+        self._put(None)
 
-    threading.Thread(target=read, name="program", daemon=True).start()
-    return lines
+    def _put(self, line: str | None) -> None:
+        """Waits while too many lines wait, until nobody wants them any more."""
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(line, timeout=QUIET_S)
+                return
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

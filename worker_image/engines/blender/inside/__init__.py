@@ -1,0 +1,1 @@
+"""What runs inside Blender, whose Python has neither our packages nor, always, numpy."""
