@@ -20,7 +20,7 @@ from worker_image.link import Link, LinkError, Refused, Rejected, Stale, Unreach
 from worker_image.serving.beats import Beats, BeatThread, News
 from worker_image.serving.claims import Claims
 from worker_image.serving.enrolment import Enrolment, LetGo
-from worker_image.serving.gate import LEAVING, ORCHESTRATOR, OWNER, UNREGISTERED, Gate
+from worker_image.serving.gate import LEAVING, ORCHESTRATOR, OWNER, UNFIT, UNREGISTERED, Gate
 from worker_image.serving.held import Held
 from worker_image.serving.machine import Machine
 
@@ -42,6 +42,7 @@ class Exit(IntEnum):
     REFUSED = 2
     ORPHANED = 3
     UNREACHABLE = 4
+    UNFIT = 5
 
 
 class Agent:
@@ -170,21 +171,23 @@ class Agent:
             self._beats.say(self._beat(), now=now)
 
     def _beat(self) -> wire.HeartbeatRequest:
-        settings = self._machine.settings
+        machine = self._machine
         return wire.HeartbeatRequest(
             status=self._status(),
-            gpu_class=settings.gpu_class,
-            capacity=settings.capacity,
+            gpu_class=machine.gpu_class,
+            capacity=machine.settings.capacity,
+            error=machine.health.error,
             incarnation=self._incarnation,
-            resident=self._machine.executor.resident(),
+            resident=machine.executor.resident(),
+            free_vram_gb=machine.free_vram_gb(),
             attempts=self._held.ids,
         )
 
     def _status(self) -> Literal["idle", "busy", "paused", "leaving"]:
-        """`paused` is the owner's wish; what the orchestrator told us it knows itself."""
+        """`paused` is the owner's wish, or an unfit machine; what the orchestrator told us it knows itself."""
         if self._gate.held_by(LEAVING):
             return "leaving"
-        if self._gate.held_by(OWNER):
+        if self._gate.held_by(OWNER) or self._gate.held_by(UNFIT):
             return "paused"
         return "busy" if self._held.ids else "idle"
 
@@ -200,6 +203,7 @@ class Agent:
             self._publish()
 
     async def _take_news(self, news: News) -> None:
+        self._machine.tally.heartbeats["ok" if news.reply is not None else "failed"] += 1
         if news.reply is not None:
             self._note_back()
             self._obey(news.reply)

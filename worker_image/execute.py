@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,10 +12,11 @@ from gpulease.contract.agent import EngineOffer
 from gpulease.contract.jobs import OutputFile, Phase
 from worker_image.engines.base import EngineJob, Outcome
 from worker_image.engines.registry import choose
-from worker_image.faults import HostFault, InputFault
+from worker_image.faults import Faulted, HostFault, InputFault
 from worker_image.host.log import JobLog
 from worker_image.host.pool import HostPool
 from worker_image.host.process import Step
+from worker_image.machine.tally import Tally
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
 
@@ -74,6 +75,8 @@ class Runs(Protocol):
 
 
 class Executor:
+    """Runs work on the engines of this machine. `on_end` gets the code of each fault, and None for each success."""
+
     def __init__(
         self, pool: HostPool, offers: tuple[EngineOffer, ...], prefetched: Prefetched, gpu_class: str
     ) -> None:
@@ -81,6 +84,8 @@ class Executor:
         self._prefetched = prefetched
         self._gpu_class = gpu_class
         self.offers = offers
+        self.tally = Tally()
+        self.on_end: Callable[[str | None], None] = lambda _: None
 
     def resident(self) -> tuple[str, ...]:
         return self._pool.resident()
@@ -92,10 +97,36 @@ class Executor:
             Faulted: whose fault it was is in its kind.
         """
         offer = offer_for(work, self.offers)
-        return await within_its_time(work, self._run(work, offer, fetcher, ears), self._gpu_class)
+        with self._counted(work, ears) as heard:
+            making = self._run(work, offer, fetcher, heard)
+            made = await within_its_time(work, making, self._gpu_class)
+            self.tally.bytes_out += _sizes(one.path for one in made.outcome.files)
+            return made
+
+    @contextlib.contextmanager
+    def _counted(self, work: Work, ears: Ears) -> Iterator[Ears]:
+        """Counts how it ends, and how long each phase took."""
+        watch, end, code = _PhaseWatch(self.tally, work.engine, ears), "cancelled", None
+        try:
+            yield Ears(watch.note, ears.on_log)
+            end = "succeeded"
+        except Faulted as fault:
+            code, end = fault.code, f"{fault.kind}_fault"
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            code, end = "engine_failed", "host_fault"
+            raise
+        finally:
+            watch.close()
+            self.tally.jobs[work.engine, end] += 1
+            if end != "cancelled":
+                self.on_end(code)
 
     async def _run(self, work: Work, offer: EngineOffer, fetcher: Fetcher, ears: Ears) -> Made:
         files = await fetch_inputs(work, fetcher, self._prefetched, ears)
+        self.tally.bytes_in += _sizes(files.values())
         job = EngineJob(work.id, work.engine, work.model, work.input, files, str(work.folder))
         async with self._pool.lease(offer.engine, offer.backend, work.model) as host:
             log = JobLog(host.log_path)
@@ -105,6 +136,31 @@ class Executor:
                     return Made(offer.backend, await host.run(job, log, on_step))
             finally:
                 log.close()
+
+
+class _PhaseWatch:
+    """Tells steps on, and notes how long each phase lasted."""
+
+    def __init__(self, tally: Tally, engine: str, ears: Ears) -> None:
+        self._tally = tally
+        self._engine = engine
+        self._ears = ears
+        self._phase: Phase | None = None
+        self._since = 0.0
+
+    def note(self, step: Step) -> None:
+        if step.phase != self._phase:
+            self.close()
+            self._phase, self._since = step.phase, time.monotonic()
+        self._ears.on_step(step)
+
+    def close(self) -> None:
+        if self._phase is not None:
+            self._tally.note_phase(self._engine, self._phase, time.monotonic() - self._since)
+
+
+def _sizes(paths: Iterable[str]) -> int:
+    return sum(Path(path).stat().st_size for path in paths)
 
 
 def offer_for(work: Work, offers: tuple[EngineOffer, ...]) -> EngineOffer:

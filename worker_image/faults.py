@@ -7,9 +7,28 @@ Cancelled        nobody's: whoever asked for the work takes it back
 """
 
 import errno
+import re
 from typing import Literal
 
 from gpulease.contract.jobs import Fault
+
+OUT_OF_MEMORY = "out_of_memory"
+CUDA_ERROR = "cuda_error"
+GPU_CODES = frozenset({OUT_OF_MEMORY, CUDA_ERROR})
+"""After one of these the engine's process is ended: its model goes, and what the fault left on the GPU with it."""
+
+_NO_MEMORY = re.compile(
+    r"(CUDA|HIP|GPU|cuda\w*).{0,60}out of memory|out of memory.{0,60}(CUDA|GPU)|OutOfMemoryError"
+    r"|cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED"
+    r"|can't allocate memory|Unable to allocate .{1,40}iB"
+)
+_CUDA_BROKE = re.compile(
+    r"CUDA (driver |runtime )?error|CUDA failed with error|CUDA_ERROR_|cudaError|device-side assert"
+    r"|cu(DNN|BLAS|FFT|SOLVER|SPARSE) (error|failed)|(CUBLAS|CUDNN|CUFFT|CUSOLVER|CUSPARSE)_STATUS_",
+    re.IGNORECASE,
+)
+_NO_MEMORY_NAMES = frozenset({"MemoryError", "OutOfMemoryError", "_ArrayMemoryError"})
+_CUDA_NAMES = frozenset({"AcceleratorError", "CudaError", "CUDARuntimeError"})
 
 
 class Faulted(Exception):
@@ -44,9 +63,25 @@ def from_exception(error: Exception) -> Faulted:
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return HostFault("disk_full", f"The worker's disk is full: {error}")
-    if isinstance(error, MemoryError):
-        return HostFault("out_of_memory", "The worker has not enough memory for this job.")
-    return HostFault("engine_failed", f"{type(error).__name__}: {error}")
+    said = f"{type(error).__name__}: {error}"
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & _NO_MEMORY_NAMES:
+        return HostFault(OUT_OF_MEMORY, f"The worker has not enough memory for this job. {said}")
+    if names & _CUDA_NAMES:
+        return gpu_fault(said) or HostFault(CUDA_ERROR, said)
+    return gpu_fault(said) or HostFault("engine_failed", said)
+
+
+def gpu_fault(said: str) -> HostFault | None:
+    """The fault that a library's, or a program's, last words mean, if they tell of the GPU or of memory.
+
+    Frameworks name their errors each in their own way, so it is the text that tells.
+    """
+    if _NO_MEMORY.search(said):
+        return HostFault(OUT_OF_MEMORY, f"The worker has not enough memory for this job. {said}")
+    if _CUDA_BROKE.search(said):
+        return HostFault(CUDA_ERROR, said)
+    return None
 
 
 def wire_to_fault(kind: str, code: str, message: str) -> Faulted:

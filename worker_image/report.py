@@ -56,6 +56,7 @@ class Reporter:
             message=step.message[:_MESSAGE_LETTERS_MAX] if step.message else None,
             step=step.step,
             total_steps=step.total_steps,
+            gpu_util=step.gpu_util,
         )
         self._wake.set()
         if step.phase != self._phase:

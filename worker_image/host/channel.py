@@ -10,6 +10,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from gpulease.contract.jobs import Phase
@@ -30,6 +31,7 @@ class Channel:
         self._cancelled: set[str] = set()
         self._told: dict[str, Any] = {}
         self._job_id = ""
+        self.gpu_util: Callable[[], float | None] = lambda: None
         threading.Thread(target=self._read, name="channel", daemon=True).start()
 
     def next(self) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class Channel:
         }
         if progress != self._told:
             self._told = progress
-            self.send("progress", **progress)
+            self.send("progress", **progress, gpu_util=self.gpu_util())
 
     def _read(self) -> None:
         for line in self._in:

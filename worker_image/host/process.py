@@ -15,24 +15,38 @@ import psutil
 
 from gpulease.contract.jobs import Phase
 from worker_image.engines.base import EngineConfig, EngineJob, Outcome
-from worker_image.faults import HostFault, wire_to_fault
+from worker_image.faults import GPU_CODES, HostFault, wire_to_fault
 from worker_image.host.log import JobLog
 from worker_image.settings import engine_environment
 
-CANCEL_GRACE_S = 2.0
+CANCEL_GRACE_S = 1.2
+"""A job that is taken back is gone within 2 s: an engine that does not heed this is killed with what it started."""
+
+LOAD_S_MAX = 900.0
 START_S_MAX = 60.0
 LINE_BYTES_MAX = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress of a job inside its engine."""
+    """Progress of a job inside its engine. `gpu_util` is a share of 1."""
 
     phase: Phase
     share: float
     message: str | None = None
     step: int | None = None
     total_steps: int | None = None
+    gpu_util: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that became resident: how long that took, and what it took at most."""
+
+    model: str | None
+    load_s: float
+    peak_ram_kb: int
+    peak_vram_mib: float
 
 
 class EngineProcess:
@@ -100,6 +114,24 @@ class EngineProcess:
                 self.kill()
             raise
 
+    async def load(self, model: str | None, load_s_max: float = LOAD_S_MAX) -> Loaded:
+        """Makes the model resident (None: the best one here). The process ends if that fails.
+
+        Raises:
+            Faulted: it could not be loaded.
+        """
+        try:
+            async with asyncio.timeout(load_s_max):
+                await self._tell("load", model=model)
+                loaded = _loaded(await self._hear(JobLog(self.log_path)))
+        except BaseException as error:
+            await self.end()
+            if isinstance(error, TimeoutError):
+                raise HostFault("load_timeout", f"not loaded within {load_s_max:.0f} s") from error
+            raise
+        self.model = loaded.model
+        return loaded
+
     async def _until_done(self, log: JobLog, on_step: Callable[[Step], None]) -> Outcome:
         while True:
             said = await self._hear(log)
@@ -111,7 +143,10 @@ class EngineProcess:
                 case "done":
                     return Outcome.from_json(said["outcome"])
                 case "fault":
-                    raise wire_to_fault(**said["fault"])
+                    fault = wire_to_fault(**said["fault"])
+                    if fault.code in GPU_CODES:
+                        await self.end()
+                    raise fault
                 case other:
                     raise HostFault("engine_failed", f"{self.backend} said {other!r}")
 
@@ -167,6 +202,12 @@ class EngineProcess:
         transport = getattr(self._process, "_transport", None)
         if transport is not None:
             transport.close()
+
+
+def _loaded(said: dict[str, Any]) -> Loaded:
+    if said.pop("is") == "fault":
+        raise wire_to_fault(**said["fault"])
+    return Loaded(**said)
 
 
 def _how(code: int | None) -> str:

@@ -7,6 +7,7 @@ OWNER = "owner"
 ORCHESTRATOR = "orchestrator"
 UNREGISTERED = "unregistered"
 LEAVING = "leaving"
+UNFIT = "unfit"
 
 
 class Gate:

@@ -33,6 +33,12 @@ _SENTENCES = {
     "let_go": "The orchestrator has no more use for this worker: {reason}",
     "orphaned": "The orchestrator was out of reach for {silent_s} s; running jobs are given up.",
     "no_orchestrator": "The orchestrator cannot be reached. {error}",
+    "gpu": "This machine's GPU: {gpu_class}, {vram_gb} GB, driver {driver}, CUDA {cuda}.",
+    "too_large": "Not offered: {backend} needs {needs_gb} GB of GPU memory, and there are {vram_gb} GB.",
+    "unfit": "This machine cannot serve: {reason}",
+    "fit_again": "This machine can serve again.",
+    "reallocation_asked": "Asked Salad for another machine: {reason}",
+    "clock_off": "This machine's clock is {off_s:.0f} s off; signed URLs may be refused. Set it by NTP.",
     "cannot_listen": "Cannot listen on {host}:{port}: {error}; {hint}",
 }
 _SAID_OTHERWISE = frozenset({"attempt_failed", "attempt_dropped"})
