@@ -27,10 +27,12 @@ class LoopbackServer:
         self._grave: socket.socket | None = None
 
     @classmethod
-    async def start(cls, app: Any, port: int = 0) -> Self:
+    async def start(cls, app: Any, port: int = 0, *, sockets: bool = False) -> Self:
+        """`sockets`: WebSockets are spoken too."""
         listener = socket.create_server(("127.0.0.1", port))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        config = uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False, ws="none")
+        spoken = "websockets-sansio" if sockets else "none"
+        config = uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False, ws=spoken)
         found = cls(listener, _Quiet(config))
         found._serving = asyncio.create_task(found._server.serve(sockets=[listener]))
         while not found._server.started:

@@ -20,7 +20,7 @@ from worker_image.engines.comfyui.outputs import fetched, outputs_of
 from worker_image.engines.comfyui.replies import Ending, Stored
 from worker_image.engines.comfyui.run import PATIENCE, Patience, run_graph
 from worker_image.faults import Cancelled, HostFault, InputFault
-from worker_image.media.images import PORTRAIT_SIDE_MAX, WORKFLOW_BOX, read_image
+from worker_image.media.images import clean_image, workflow_size
 from worker_image.media.probe import Media, require_audio, require_video
 from worker_image.media.programs import ffmpeg, ffprobe, named, run_ffmpeg
 
@@ -119,25 +119,9 @@ async def _prepared(job: EngineJob) -> tuple[Still, Voice]:
 
 def still_of(source: Path, folder: Path) -> Still:
     """The image the right way up, no side longer than 2048, without transparency; to be worked on within 1280x720."""
-    from PIL import Image  # noqa: PLC0415  Only who handles images has it.
-
-    image = read_image(source, "image_url")
-    image.thumbnail((PORTRAIT_SIDE_MAX, PORTRAIT_SIDE_MAX), Image.Resampling.LANCZOS)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    path = folder / "portrait.png"
-    image.convert("RGB").save(path)
-    return Still(path, *fitted(*image.size))
-
-
-def fitted(width: int, height: int) -> tuple[int, int]:
-    """The largest size of that form within 1280x720; even, as films want it."""
-    scale = min(WORKFLOW_BOX[0] / width, WORKFLOW_BOX[1] / height)
-    return _even(width * scale), _even(height * scale)
-
-
-def _even(side: float) -> int:
-    return max(2, int(side) // 2 * 2)
+    path = folder / "portrait.jpg"
+    width, height = workflow_size(clean_image(source, path, "image_url", kind="JPEG"))
+    return Still(path, width, height)
 
 
 def voice_of(source: Path, folder: Path, on_seconds: Callable[[float], None] = lambda _: None) -> Voice:
