@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import grpc.aio
+
 import video_wire
 
 GENERATOR, SUBMISSIONS = "generator", "submissions"
@@ -134,7 +135,7 @@ class _Generator:
         self._worker = worker
         self._wire = video_wire.generator()
 
-    async def Generate(self, request, context):
+    async def Generate(self, request, context):  # noqa: N802
         worker, knobs, wire = self._worker, self._worker.knobs, self._wire
         worker.streams.append(request)
         worker.keys.append(dict(context.invocation_metadata()).get("x-internal-api-key", ""))
@@ -181,7 +182,7 @@ class _Generator:
         )
         return wire.GenerateEvent(result=result)
 
-    async def GetJob(self, request, context):
+    async def GetJob(self, request, context):  # noqa: N802
         wire, job = self._wire, self._worker.jobs.get(request.job_id)
         if job is None:
             return wire.GetJobResponse(job_id=request.job_id, status=0)
@@ -200,14 +201,14 @@ class _Submissions:
         self._worker = worker
         self._wire = video_wire.video_generator()
 
-    async def Generate(self, request, context):
+    async def Generate(self, request, context):  # noqa: N802
         if self._worker.knobs.busy:
             return self._wire.GenerateResponse(accepted=False, message="one at a time")
         self._worker.streams.append(request)
         self._worker.take(request)
         return self._wire.GenerateResponse(accepted=True)
 
-    async def GetStatus(self, request, context):
+    async def GetStatus(self, request, context):  # noqa: N802
         job, knobs = self._worker.jobs.get(request.job_id), self._worker.knobs
         said = self._wire.StatusResponse(job_id=request.job_id)
         if job is None:

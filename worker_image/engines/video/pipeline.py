@@ -86,7 +86,7 @@ def open_pipeline(folder: Path, device: str) -> Pipeline:
     try:
         with _memory_faults():
             wrapped = DiffusionPipeline.from_pretrained(
-                str(folder), torch_dtype=dtype, local_files_only=True, use_safetensors=True
+                str(folder), dtype=dtype, local_files_only=True, use_safetensors=True
             )
             wrapped.set_progress_bar_config(disable=True)
             _tile(wrapped)
