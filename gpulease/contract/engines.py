@@ -77,7 +77,7 @@ class AnalyzeInput(Wire):
 class MusetalkParams(Wire):
     """What can be set of MuseTalk v1.5. Widths and margins are in pixels, paddings in frames of 20 ms on each side.
 
-    `fps` unset: the source's own, rounded, or 25 where MuseTalk cannot keep it. `bbox_shift` means something to v1 only.
+    `fps` unset: the source's own, rounded, or 25 where MuseTalk cannot keep it. `bbox_shift` is for v1 only.
     """
 
     extra_margin: int = Field(default=10, ge=0, le=200, description="How far the chin may move down.")
