@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from gpulease.guard import REDIRECTS_MAX, ForbiddenAddress, guarded_client
 from worker_image.faults import InputFault
@@ -79,7 +79,7 @@ class Fetcher:
     async def _tries(self, url: str, path: Path) -> Fetched:
         tries = AsyncRetrying(
             stop=stop_after_attempt(TRIES),
-            wait=wait_exponential_jitter(initial=0.3, max=5),
+            wait=wait_random_exponential(multiplier=0.5, max=5),
             retry=retry_if_exception(_is_transient),
             reraise=True,
         )
