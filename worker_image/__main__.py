@@ -1,20 +1,23 @@
 """`python -m worker_image`: a worker from the environment alone, as a leasing orchestrator starts it.
 
 `--instance DIR` is the folder of the leased instance: the scratch folder, unless `GPULEASE_SCRATCH` names another.
-Such a worker serves no HTTP of its own unless a port is set. `--probe` only prints what would be offered, and why
-the rest would not, as JSON. `--host NAME` runs agents for the machines of one provider instead
+Such a worker serves no HTTP of its own unless a port is set. `--probe` only prints what the machine is, what would be
+offered, and why the rest would not, as JSON. `--host NAME` runs agents for the machines of one provider instead
 (`worker_image.hosted`). Other arguments mark the process for whoever started it, and are ignored.
 """
 
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from worker_image.app import main
 from worker_image.engines.registry import config_of, probe_all
-from worker_image.settings import PORT_OFF, Settings, SettingsError, load
+from worker_image.machine.fitness import Subject, examine
+from worker_image.machine.gpu import find_gpu
+from worker_image.settings import PORT_OFF, Settings, SettingsError, load, visible_devices
 
 
 def run() -> int:
@@ -57,10 +60,23 @@ def _host(name: str) -> int:
 
 
 def _probe(settings: Settings) -> int:
+    """What the machine is, what would be offered, and why the rest would not."""
+    gpu = find_gpu(visible_devices())
     offers, reasons = probe_all(config_of(settings))
-    found = {"offers": [offer.model_dump(mode="json") for offer in offers], "reasons": reasons}
+    subject = Subject(gpu, settings.device, _scratch(settings), frozenset(one.engine for one in offers))
+    found = {
+        "offers": [offer.model_dump(mode="json") for offer in offers],
+        "reasons": reasons,
+        "gpu": {"reason": gpu} if isinstance(gpu, str) else gpu.as_json(),
+        "fitness": [asdict(one) for one in examine(subject)],
+    }
     sys.stdout.write(json.dumps(found) + "\n")
     return 0
+
+
+def _scratch(settings: Settings) -> Path:
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    return settings.scratch
 
 
 if __name__ == "__main__":

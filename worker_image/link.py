@@ -11,6 +11,7 @@ LinkError
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,7 +69,10 @@ class Rejected(LinkError):
 
 
 class Link:
-    """One worker's line to its orchestrator. `heard_at` is monotonic: when it last answered anything sensible."""
+    """One worker's line to its orchestrator. `heard_at` is monotonic: when it last answered anything sensible.
+
+    `clock_off_s` is how far this machine's clock was before the orchestrator's then, as far as its replies tell.
+    """
 
     def __init__(self, base_url: str, worker_id: str, key: str | None) -> None:
         self._known = (base_url, worker_id, key)
@@ -78,6 +82,7 @@ class Link:
         self._client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
         self._storage: httpx.AsyncClient | None = None
         self.heard_at = time.monotonic()
+        self.clock_off_s = 0.0
 
     def twin(self) -> "Link":
         """Another line of the same worker, for another event loop."""
@@ -143,6 +148,7 @@ class Link:
             _check(reply)
             answer = reply_model.model_validate_json(reply.content)
             self.heard_at = time.monotonic()
+            self.clock_off_s = _clock_off_s(reply)
         except httpx.HTTPError as error:
             raise Unreachable(_why(error)) from error
         except ValueError as error:  # A proxy's page instead of a reply.
@@ -163,6 +169,15 @@ async def patiently(call: Callable[[], Awaitable[Value]], *, for_s: float) -> Va
         return await call()
 
     return await tries(once)
+
+
+def _clock_off_s(reply: httpx.Response) -> float:
+    """By the Date that HTTP servers send, which is a whole second; 0.0 where there is none."""
+    try:
+        date = parsedate_to_datetime(reply.headers["date"])
+    except (KeyError, ValueError):
+        return 0.0
+    return time.time() - date.timestamp()
 
 
 def _check(reply: httpx.Response) -> None:

@@ -36,7 +36,7 @@ async def serve_http(machine: Machine, jobs: LocalJobs, port: int, stop: asyncio
     key = settings.worker_key.get_secret_value() if settings.worker_key else None
     server = _Server(
         uvicorn.Config(
-            make_app(jobs, machine.executor.offers, key),
+            make_app(jobs, machine.executor.offers, key, machine),
             lifespan="off",
             log_level="warning",
             timeout_graceful_shutdown=_GOODBYE_S,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from gpulease.contract.agent import EngineOffer
 from worker_image.faults import HostFault
@@ -71,7 +72,9 @@ def check_device(gpu: Gpu | str, device: str) -> Finding:
     if gpu.now() is None:
         return Finding("gpu", ok=False, detail=f"{about}: its driver does not answer any more")
     reason = _cuda_fails()
-    return Finding("gpu", ok=reason is None, detail=f"{about}: {reason}" if reason else about)
+    if reason:
+        about = f"{about}: {reason}; GPULEASE_DEVICE=cpu serves without it"
+    return Finding("gpu", ok=reason is None, detail=about)
 
 
 def _cuda_fails() -> str | None:
@@ -92,7 +95,7 @@ def check_disk(scratch: Path) -> Finding:
         advice = f"at least {FREE_GB_MIN:.0f} GB is needed; GPULEASE_SCRATCH names another place"
         return Finding("disk", ok=False, detail=f"{free_gb:.2f} GB free at {scratch}; {advice}")
     try:
-        seconds = _write_and_read(scratch / "fitness")
+        seconds = _write_and_read(scratch / f"fitness-{uuid4().hex}")
     except OSError as error:
         return Finding("disk", ok=False, detail=f"{scratch} cannot be used: {error}")
     speed = 2 * PROBE_BYTES / 1e6 / max(seconds, 1e-6)

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -33,6 +33,16 @@ class Gpu:
         self.driver = _text(nvml.nvmlSystemGetDriverVersion())
         cuda = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
         self.cuda = f"{cuda // 1000}.{cuda % 1000 // 10}"
+
+    def as_json(self) -> dict[str, Any]:
+        about = {
+            "gpu_class": self.gpu_class,
+            "vram_gb": self.vram_gb,
+            "driver": self.driver,
+            "cuda": self.cuda,
+        }
+        now = self.now()
+        return about | ({"now": asdict(now)} if now else {})
 
     def now(self) -> GpuNow | None:
         """None when the driver does not answer any more."""

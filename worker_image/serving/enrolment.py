@@ -12,6 +12,7 @@ from worker_image.media.fetch import Fetcher
 from worker_image.serving.machine import Machine
 
 VERSION = "1"
+CLOCK_OFF_S_MAX = 60.0
 
 _log = structlog.get_logger()
 
@@ -98,6 +99,8 @@ class Enrolment:
         except Stale as error:
             raise LetGo(str(error)) from error
         self.at = time.monotonic()
+        if abs(self._link.clock_off_s) > CLOCK_OFF_S_MAX:
+            _log.warning("clock_off", off_s=self._link.clock_off_s)
         names = [one.engine for one in said.engines]
         whose = {"url": settings.orchestrator_url, "worker_id": settings.worker_id}
         _log.info("registered", **whose, engines=names, capacity=said.capacity)

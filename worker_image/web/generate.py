@@ -10,6 +10,7 @@ header every answer is 200 with the status in its body, since that queue takes a
 failures are problem documents.
 """
 
+import asyncio
 import json
 from typing import Annotated, Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from gpulease.contract.base import Lenient
 from gpulease.contract.engines import CATALOGUE
 from worker_image.deliver.names import JOB_ID
 from worker_image.engines.registry import choose
-from worker_image.local import Asked, Busy, LocalJobs, Unknown
+from worker_image.local import Answer, Asked, Busy, LocalJobs, Unknown
 from worker_image.upload import Handover
 from worker_image.web.access import Guard, Refusal, faults_of
 from worker_image.web.answer import shown
@@ -104,14 +105,23 @@ async def _generate(jobs: LocalJobs, offers: tuple[EngineOffer, ...], body: Gene
         raise Refusal(
             409, "That id is another job's", f"{body.job_id} was asked for with another engine or input."
         )
-    try:
-        answer = await jobs.run(asked)
-    except Busy as error:
-        raise Refusal(429, "Every slot is busy", "Try again when the running job is done.") from error
+    answer = await _answer(jobs, asked)
     if answer.fault is not None:
         status = _JOB_FAULT_STATUS if answer.fault.kind == "job" else _HOST_FAULT_STATUS
         raise Refusal(status, answer.fault.code, answer.fault.message)
     return shown(body.job_id, answer)
+
+
+async def _answer(jobs: LocalJobs, asked: Asked) -> Answer:
+    try:
+        return await jobs.run(asked)
+    except Busy as error:
+        raise Refusal(429, "Every slot is busy", "Try again when the running job is done.") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise Refusal(503, "worker_stopped", "The worker stopped before the job was done.") from error
 
 
 def _check(offers: tuple[EngineOffer, ...], body: Generate) -> str | None:
