@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import structlog
 from gpulease.contract.agent import EngineOffer
 from worker_image.agent import FIRST_CONTACT_S_MAX, Agent, Exit, Machine
 from worker_image.deliver.delivery import delivery_of
+from worker_image.deliver.destination import still_waiting
 from worker_image.engines.registry import config_of, probe_all
 from worker_image.execute import Executor
 from worker_image.host.pool import HostPool
@@ -57,7 +59,11 @@ class Running:
 def main(settings: Settings, talk: Talk = "plain") -> int:
     """Runs a worker to its end and returns the exit code of its process."""
     talk_as(talk)
-    return asyncio.run(serve(settings))
+    code = asyncio.run(serve(settings))
+    if still_waiting():
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 async def serve(settings: Settings) -> int:

@@ -99,6 +99,43 @@ async def test_what_cannot_run_is_a_problem_document(client: httpx.AsyncClient, 
     assert reply.headers["content-type"] == "application/problem+json"
 
 
+UNSAFE_IDS = ["../../etc/passwd", "a/b", ".hidden", "-rf", "", "a\nb", "a b", "ä", "x" * 129, 7, ["j"], "a\0"]
+
+
+async def test_an_unsafe_id_is_refused_before_anything(client: httpx.AsyncClient, tmp_path: Path):
+    for job_id in UNSAFE_IDS:
+        for body in (job("write", "j") | {"job_id": job_id}, SEEDS_BODY | {"musetalk_job_id": job_id}):
+            reply = await client.post("/generate", json=body)
+            assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "job_id")
+            reply = await client.post("/generate", json=body, headers={"Salad-Job-Id": "s"})
+            assert (reply.status_code, reply.json()["status"]) == (200, "failed")
+    assert not list(tmp_path.glob("local/*"))  # noqa: ASYNC240  Nothing else runs here.
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"7", b"[" * 100_000, b"\xff", b" " * (8 * 1024**2 + 1)]
+)
+async def test_what_is_no_job_is_refused(client: httpx.AsyncClient, content: bytes):
+    reply = await client.post("/generate", content=content)
+    assert reply.status_code == (413 if len(content) > 1_000_000 else 422)
+    assert reply.headers["content-type"] == "application/problem+json"
+    reply = await client.post("/generate", content=content, headers={"Salad-Job-Id": "s"})
+    assert (reply.status_code, reply.json()["status"]) == (200, "failed")
+
+
+async def test_another_body_under_the_same_id_is_a_conflict(client: httpx.AsyncClient):
+    assert (await client.post("/generate", json=job("write", "j"))).status_code == 200
+    other = {"engine": "command", "job_id": "j", "input": {"program": "sleep", "arguments": {"seconds": 0}}}
+    assert (await client.post("/generate", json=other)).status_code == 409
+
+
+async def test_a_value_that_the_seed_does_not_know_is_named(client: httpx.AsyncClient):
+    for field, value in (("aspect_ratio", "7:3"), ("resolution", "8K"), ("video_url", "file:///etc/passwd")):
+        reply = await client.post("/generate", json=SEEDS_BODY | {field: value})
+        assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, field)
+        assert field in reply.json()["detail"]
+
+
 async def test_salads_queue_always_gets_200(client: httpx.AsyncClient):
     headers = {"Salad-Job-Id": "s-1"}
     reply = await client.post("/generate", json=SEEDS_BODY, headers=headers)

@@ -1,11 +1,13 @@
 """The seam that every kind of bucket implements, and how blocking SDKs are called: patiently, and never in the loop."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar
+from weakref import WeakSet
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
@@ -15,6 +17,8 @@ from worker_image.faults import HostFault
 
 CONNECT_S_MAX = 10.0
 SILENCE_S_MAX = 60.0
+
+_threads: WeakSet[Thread] = WeakSet()
 
 Kind = Literal["b2", "minio"]
 Value = TypeVar("Value")
@@ -90,12 +94,39 @@ class Destination(Protocol):
 
 
 async def in_thread(work: Callable[[Event], Value]) -> Value:
-    """Runs blocking work, which should look at the event now and then: it is set when nobody waits any more."""
+    """Runs blocking work, which should look at the event now and then: it is set when nobody waits any more.
+
+    Its thread is one that ends with the process, since a silent server may hold it for a minute.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Value] = loop.create_future()
     given_up = Event()
+
+    def tell(how: Callable[[Any], None], what: Any) -> None:
+        if not answer.done():
+            how(what)
+
+    def run() -> None:
+        how: tuple[Callable[[Any], None], Any]
+        try:
+            how = (answer.set_result, work(given_up))
+        except Exception as error:  # noqa: BLE001  Whatever it is, it is the answer.
+            how = (answer.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # The loop may have ended since.
+            loop.call_soon_threadsafe(tell, *how)
+
+    thread = Thread(target=run, daemon=True)
+    _threads.add(thread)
+    thread.start()
     try:
-        return await asyncio.to_thread(work, given_up)
+        return await answer
     finally:
         given_up.set()
+
+
+def still_waiting() -> bool:
+    """Whether a thread of an SDK, which Python would wait for at its end, may hang on a silent server."""
+    return any(thread.is_alive() for thread in _threads)
 
 
 async def steadily(call: Callable[[], Awaitable[Value]], *, for_s: float) -> Value:
