@@ -45,9 +45,8 @@ from orchestrator.policy import PolicyBook
 from orchestrator.reconcile import Reconciler
 from orchestrator.retention import Retention
 from orchestrator.settings import Settings, SettingsError
-from orchestrator.storage.choose import storage_of
+from orchestrator.storage.choose import check_storage, storage_of
 from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.protocol import Storage, StorageMisconfigured, StorageUnavailable
 from orchestrator.storage.routes import files_router
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
@@ -163,7 +162,7 @@ async def build(  # noqa: PLR0913
     """Makes the parts and ties them together. Nothing runs yet. `dice` are for delays and names, never for secrets."""
     dice = dice or random.Random()  # noqa: S311
     secret = read_secret(settings.data / "deployment.key")
-    storage = _storage(settings, address, secret, clock)
+    storage = storage_of(settings, address.origin, secret, clock)
     dispatcher = Dispatcher(store, clock, lambda claimed: agents.feed.publish(claimed.job.id))
     agents = Agents(store, clock, settings, storage, dispatcher)
     market = Market(dict(clients), clock)
@@ -214,23 +213,6 @@ def _tie(parts: Parts) -> None:
         parts.loops.nudge("reconcile")
 
     submitter.on_submit = agents.on_change = parts.applier.on_change = leases.on_change = nudge
-
-
-def _storage(settings: Settings, address: Address, secret: bytes, clock: Clock) -> Storage:
-    try:
-        return storage_of(settings, address.origin, secret, clock)
-    except ValueError as error:
-        raise SettingsError(f"storage {settings.storage}: {error}") from error
-
-
-async def _check_storage(storage: Storage) -> None:
-    """A wrong key stops the start. One that is out of reach may be back before anybody needs it."""
-    try:
-        await storage.check()
-    except StorageMisconfigured as error:
-        raise SettingsError(str(error)) from error
-    except StorageUnavailable as error:
-        log.warning("storage_unavailable", error=str(error))
 
 
 def _exclusive(settings: Settings) -> frozenset[str]:
@@ -320,7 +302,7 @@ async def serve(settings: Settings) -> int:
 
         registry = await registry_of(settings, roster)
         orchestrator = await build(settings, address, store, clock, registry.clients)
-        await _check_storage(orchestrator.parts.storage)
+        await check_storage(orchestrator.parts.storage)
         config = uvicorn.Config(
             create_app(orchestrator),
             log_config=None,

@@ -2,18 +2,43 @@
 
 from collections.abc import Callable
 
+import structlog
+
 from orchestrator.clock import Clock
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, SettingsError
 from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.protocol import Storage
+from orchestrator.storage.protocol import Storage, StorageMisconfigured, StorageUnavailable
+
+log = structlog.get_logger()
 
 
 def storage_of(settings: Settings, origin: Callable[[], str], secret: bytes, clock: Clock) -> Storage:
     """Calls nobody yet. `origin` and `secret` are for URLs that we serve ourselves.
 
     Raises:
-        ValueError: an endpoint is no URL.
+        SettingsError: an endpoint is no URL.
     """
+    try:
+        return _chosen(settings, origin, secret, clock)
+    except ValueError as error:
+        raise SettingsError(f"storage {settings.storage}: {error}") from error
+
+
+async def check_storage(storage: Storage) -> None:
+    """A wrong key stops the start. A storage that is out of reach may be back before anybody needs it.
+
+    Raises:
+        SettingsError: its key, its bucket or our rights there are wrong.
+    """
+    try:
+        await storage.check()
+    except StorageMisconfigured as error:
+        raise SettingsError(str(error)) from error
+    except StorageUnavailable as error:
+        log.warning("storage_unavailable", error=str(error))
+
+
+def _chosen(settings: Settings, origin: Callable[[], str], secret: bytes, clock: Clock) -> Storage:
     match settings.storage:
         case "local":
             return LocalStorage(settings.data / "storage", origin, secret, clock)

@@ -158,7 +158,8 @@ def origin_of(endpoint: str, *, secure: bool) -> str:
         parts = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ValueError(f"{endpoint!r} is not host:port, and no URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.host or parts.path not in ("", "/") or parts.query:
+    plain = parts.path in ("", "/") and not parts.query and " " not in endpoint
+    if parts.scheme not in ("http", "https") or not parts.host or not plain:
         raise ValueError(f"{endpoint!r} is not host:port, and no http(s) URL without a path")
     return str(parts.copy_with(path="/")).rstrip("/")
 

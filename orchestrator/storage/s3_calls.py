@@ -4,6 +4,7 @@ import asyncio
 import base64
 import functools
 import hashlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -81,8 +82,23 @@ def md5_of(content: bytes) -> str:
     return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
+@functools.cache
+def _session() -> Any:
+    """It reads the description of S3 once, which takes longer than all the rest."""
+    return boto3.session.Session()
+
+
+_MAKING = threading.Lock()
+"""A session makes one client at a time."""
+
+
 def _client(account: S3Account, url: str) -> Any:
-    client = boto3.session.Session().client(
+    with _MAKING:
+        return _new_client(account, url)
+
+
+def _new_client(account: S3Account, url: str) -> Any:
+    client = _session().client(
         "s3",
         endpoint_url=url,
         aws_access_key_id=account.access_key,

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
 from comput3_api import Clock, client
 from rough_server import rough_server
+from seaweed import Seaweed
 
 from comput3.cloud import Comput3Emulator
 
@@ -39,3 +40,10 @@ async def rough(clock):
         made = client(server.url, "c3_api_test", clock)
         yield server, made
         await made.aclose()
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory):
+    """One S3 server for all tests of this process; each has a folder of its own there."""
+    with Seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server

@@ -1,5 +1,6 @@
 """The S3 side of the emulated B2: single objects and multipart uploads by path-style URLs, into the same buckets."""
 
+import base64
 import hashlib
 import itertools
 import time
@@ -102,6 +103,9 @@ class S3:
         key, said = signer(self._brain, request, content), plain_query(request)
         if any(name.startswith("x-amz-checksum-") for name in request.headers):
             raise S3Fault(400, "InvalidArgument", "Unsupported header 'x-amz-checksum-*' received")
+        digest = base64.b64encode(hashlib.md5(content).digest()).decode()
+        if request.headers.get("content-md5", digest) != digest:
+            raise S3Fault(400, "BadDigest", "The Content-MD5 is not that of the body.")
         name = request.path_params["name"]
         writes = request.method in ("PUT", "POST")
         capability = "deleteFiles" if request.method == "DELETE" else "writeFiles" if writes else "readFiles"
@@ -117,9 +121,17 @@ class S3:
         upload_id = said.get("uploadId")
         match request.method:
             case "PUT":
-                return self._part(said, content) if upload_id else self._put(request, bucket, name, content)
+                return (
+                    self._part(said, name, content)
+                    if upload_id
+                    else self._put(request, bucket, name, content)
+                )
             case "POST":
-                return self._complete(upload_id, content) if upload_id else self._start(request, bucket, name)
+                return (
+                    self._complete(upload_id, name, content)
+                    if upload_id
+                    else self._start(request, bucket, name)
+                )
             case "DELETE":
                 return self._delete(bucket, name, upload_id)
             case _:
@@ -166,15 +178,15 @@ class S3:
         )
         return _xml(f"<InitiateMultipartUploadResult>{said}</InitiateMultipartUploadResult>")
 
-    def _part(self, said: dict[str, str], content: bytes) -> Response:
+    def _part(self, said: dict[str, str], name: str, content: bytes) -> Response:
         self._calls.append("s3_part")
-        upload = self._begun(said["uploadId"])
+        upload = self._begun(said["uploadId"], name)
         upload.parts[int(said["partNumber"])] = content
         return Response(headers={"ETag": f'"{_md5(content)}"'})
 
-    def _complete(self, upload_id: str, content: bytes) -> Response:
+    def _complete(self, upload_id: str, name: str, content: bytes) -> Response:
         self._calls.append("s3_complete")
-        upload = self._begun(upload_id)
+        upload = self._begun(upload_id, name)
         chosen = []
         for part in ET.fromstring(content).iter():
             if part.tag.rpartition("}")[2] == "Part":
@@ -191,8 +203,8 @@ class S3:
         said = f"<Key>{escape(upload.name)}</Key><ETag>{escape(etag)}</ETag>"
         return _xml(f"<CompleteMultipartUploadResult>{said}</CompleteMultipartUploadResult>")
 
-    def _begun(self, upload_id: str) -> _Upload:
-        if upload_id not in self._uploads:
+    def _begun(self, upload_id: str, name: str) -> _Upload:
+        if upload_id not in self._uploads or self._uploads[upload_id].name != name:
             raise S3Fault(404, "NoSuchUpload", "There is no such upload.")
         return self._uploads[upload_id]
 
