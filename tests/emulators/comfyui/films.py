@@ -103,11 +103,15 @@ async def _combine(run: Running, images: Any, frame_rate: float, filename_prefix
 
 
 def _film(made: dict[str, Any], fps: float, audio: Path | None, path: Path) -> None:
-    still = path.with_name(f"{path.stem.removesuffix('-audio')}.png")
+    """Of one still: as PNG beside it, which clients are told of, and as JPEG, which every ffmpeg reads."""
     image = made["image"].copy()
     image.thumbnail((_LONG_MAX, _LONG_MAX))
-    image.crop((0, 0, image.width // 2 * 2, image.height // 2 * 2)).save(still)
-    sound = [*require_audio(audio, "audio").arguments, "-c:a", "aac", "-shortest"] if audio else []
+    image = image.crop((0, 0, image.width // 2 * 2, image.height // 2 * 2))
+    image.save(path.with_name(f"{path.stem.removesuffix('-audio')}.png"))
+    still = path.with_suffix(".jpg")
+    image.save(still)
     frames = ["-f", "image2", "-loop", "1", "-framerate", f"{fps:g}", "-i", named(still)]
+    sound = [*require_audio(audio, "audio").arguments, "-c:a", "aac", "-shortest"] if audio else []
     film = ["-t", f"{made['seconds']:.3f}", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
     run_ffmpeg([*frames, *sound, *film, named(path)])
+    still.unlink()

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 
 from worker_image.engines.comfyui.events import Events
-from worker_image.engines.comfyui.http import CALL_S_MAX, Http, decoded
+from worker_image.engines.comfyui.http import CALL_S_MAX, Http, decoded, plain
 from worker_image.engines.comfyui.replies import (
     Ending,
     Queue,
@@ -89,21 +89,26 @@ class ComfyUI:
         """
         body = {"prompt": graph, "client_id": ticket.client_id, "prompt_id": ticket.prompt_id}
         try:
-            async with self._http.answer("POST", "/prompt", json=body) as reply:
-                status, content = reply.status_code, await self._http.body(reply)
+            accepted, said = await self._submitted(body)
         except HostFault:
-            if await self._knows(ticket):
-                return ticket, None
-            raise
-        if status not in (httpx.codes.OK, httpx.codes.BAD_REQUEST):
-            shown = content[:300].decode(errors="replace")
-            raise HostFault("server_failed", f"POST /prompt answered {status}: {' '.join(shown.split())}")
-        said = decoded(content)
+            found = await self._found(ticket)
+            if found is None:
+                raise
+            return found, None
         found = Ticket(str(said.get("prompt_id") or ticket.prompt_id), ticket.client_id)
         refusal = refusal_of(said)
-        if status != httpx.codes.OK and refusal is None:
+        if not accepted and refusal is None:
             refusal = Refusal("", "ComfyUI refuses the graph and does not say why")
         return found, refusal
+
+    async def _submitted(self, body: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        async with self._http.answer("POST", "/prompt", json=body) as reply:
+            content = await self._http.body(reply)
+        if reply.status_code not in (httpx.codes.OK, httpx.codes.BAD_REQUEST):
+            why = plain(content.decode(errors="replace"))
+            code = "server_refused" if reply.is_client_error else "server_failed"
+            raise HostFault(code, f"POST /prompt answered {reply.status_code}: {why}")
+        return reply.status_code == httpx.codes.OK, decoded(content)
 
     async def queue(self) -> Queue:
         return queue_of(await self._http.read("/queue"))
@@ -153,8 +158,13 @@ class ComfyUI:
             raise HostFault("output_missing", f"ComfyUI's file {stored.filename!r} is empty")
         return size_bytes
 
-    async def _knows(self, ticket: Ticket) -> bool:
-        return (await self.queue()).has(ticket) or await self.ending(ticket) is not None
+    async def _found(self, ticket: Ticket) -> Ticket | None:
+        """The prompt, if it is there. One under an id of the server's own is not looked for in the history."""
+        queue = await self.queue()
+        here = next(iter([*queue.active(ticket), *queue.waiting(ticket)]), None)
+        if here is not None:
+            return Ticket(here, ticket.client_id)
+        return ticket if await self.ending(ticket) is not None else None
 
 
 def new_ticket() -> Ticket:
