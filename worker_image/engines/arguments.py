@@ -1,7 +1,8 @@
 """Typed arguments of configured programs: from a job's words to an argument vector, never through a shell.
 
 A placeholder `$RENDERONLINE:name` stands inside one element of the configured vector and stays inside that one
-element, whatever its value holds; values are not looked through for placeholders again.
+element, whatever its value holds; values are not looked through for placeholders again. `@uploaded_file` and
+`@output_dir` also stand without that prefix.
 """
 
 import math
@@ -13,12 +14,16 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gpulease.contract.base import Wire
+from worker_image.engines.in_time import TooLong, at_most
 from worker_image.faults import InputFault
 
 UPLOADED_FILE = "@uploaded_file"
 OUTPUT_DIR = "@output_dir"
 VALUE_LETTERS_MAX = 4_000
-_PLACEHOLDER = re.compile(r"\$RENDERONLINE:(@?[A-Za-z_][A-Za-z0-9_]*)")
+REGEX_S_MAX = 1.0
+_PLACEHOLDER = re.compile(
+    r"\$RENDERONLINE:(@?[A-Za-z_][A-Za-z0-9_]*)|(?<![A-Za-z0-9_.])(@uploaded_file|@output_dir)(?![A-Za-z0-9_])"
+)
 _NUMERIC = frozenset({"natural", "integer", "real"})
 
 TypeName = Literal["file", "path", "extension", "word", "sentence", "natural", "integer", "real"]
@@ -47,6 +52,9 @@ class Program(Wire):
     types: dict[str, TypeName | RegexType] = Field(default_factory=dict)
     extension: str | None = Field(default=None, pattern=r"^\.[A-Za-z0-9]{1,16}$")
     progress: str | None = Field(default=None, description="A regex whose group 1 is percent done.")
+    confined: bool = Field(
+        default=False, description="It may write to the job's folder only, where Linux can."
+    )
 
     @field_validator("progress")
     @classmethod
@@ -63,7 +71,7 @@ class Program(Wire):
         return self
 
     def placeholders(self) -> set[str]:
-        return {name for element in self.arguments for name in _PLACEHOLDER.findall(element)}
+        return {_name(found) for element in self.arguments for found in _PLACEHOLDER.finditer(element)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,11 @@ def expand(program: Program, values: Mapping[str, Value], places: Places) -> lis
     _check_file(program, places)
     checked = {name: _checked(name, program.types[name], value) for name, value in values.items()}
     known = checked | {UPLOADED_FILE: places.uploaded_file or "", OUTPUT_DIR: places.output_dir}
-    return [_PLACEHOLDER.sub(lambda match: known[match.group(1)], element) for element in program.arguments]
+    return [_PLACEHOLDER.sub(lambda found: known[_name(found)], element) for element in program.arguments]
+
+
+def _name(found: re.Match[str]) -> str:
+    return str(found[1] or found[2])
 
 
 def _check_names(program: Program, values: Mapping[str, Value]) -> None:
@@ -119,8 +131,17 @@ def _fits(kind: TypeName | RegexType, text: str) -> bool:
     if "\0" in text:
         return False
     if isinstance(kind, RegexType):
-        return re.fullmatch(kind.regex, text) is not None
+        return _matches(kind.regex, text)
     return _FITS[kind](text)
+
+
+def _matches(regex: str, text: str) -> bool:
+    """A regex that cannot decide in time has not matched."""
+    try:
+        with at_most(REGEX_S_MAX):
+            return re.fullmatch(regex, text) is not None
+    except TooLong:
+        return False
 
 
 def _like(pattern: str) -> Callable[[str], bool]:

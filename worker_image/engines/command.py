@@ -1,13 +1,15 @@
 """`command`: any command-line renderer that the operator configured, with typed arguments.
 
 The configuration is a JSON file: program name to `Program` (see `arguments.py`). A program prints its progress as
-`openjd_progress: N` or in whatever way the configured regex finds a percentage.
+`openjd_progress: N` or in whatever way the configured regex finds a percentage; `openjd_status:` and `openjd_fail:`
+tell people what it does and why it failed.
 """
 
 import json
+import math
 import re
 import shutil
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,12 +19,16 @@ from gpulease.contract.engines import CommandInput
 from gpulease.contract.jobs import Phase
 from worker_image.engines.arguments import Places, Program, expand
 from worker_image.engines.base import EngineConfig, EngineJob, MadeFile, Outcome, Report
+from worker_image.engines.confined import confined
+from worker_image.engines.in_time import TooLong, at_most
 from worker_image.engines.program import Ended, run_program
 from worker_image.faults import HostFault, InputFault
 from worker_image.media.archive import files_in, zip_files
 
 _PROGRAMS = TypeAdapter(dict[str, Program])
-_OPENJD = re.compile(r"^openjd_progress:\s*(\d+(?:\.\d+)?)")
+_OPENJD = re.compile(r"^openjd_(progress|status|fail):\s*(.*)")
+_LOOKED_AT_LETTERS = 2_000
+_PROGRESS_S_MAX = 0.5
 _MESSAGE_LETTERS_MAX = 300
 
 
@@ -64,8 +70,11 @@ class Command:
         places = Places(_named(job, program), str(job.out))
         argv = [executable, *expand(program, asked.arguments, places)]
         report(0.0, asked.program)
-        ended = run_program(argv, Path(job.folder), _watch(program, report))
-        _check_end(asked.program, ended)
+        if program.confined:
+            argv = confined(argv, [job.folder, tempfile.gettempdir()])
+        watch = _Watch(program, report)
+        ended = run_program(argv, Path(job.folder), watch.on_line)
+        _check_end(asked.program, ended, watch.failure)
         report(0.0, "packing", phase=Phase.ENCODING)
         return self._packed(asked.program, job)
 
@@ -97,35 +106,60 @@ def _named(job: EngineJob, program: Program) -> str | None:
     return str(Path(path).rename(Path(path).with_suffix(program.extension)))
 
 
-def _watch(program: Program, report: Report) -> Callable[[str | None], None]:
+class _Watch:
     """Every line is a sign of life; a percentage in it moves the progress, which never goes back.
 
     Silence tells nothing, but is when a job that was taken back is noticed.
     """
-    patterns = [_OPENJD, *([re.compile(program.progress)] if program.progress else [])]
-    share = 0.0
-    shown: str | None = None
 
-    def on_line(line: str | None) -> None:
-        nonlocal share, shown
+    def __init__(self, program: Program, report: Report) -> None:
+        self._progress = re.compile(program.progress) if program.progress else None
+        self._report = report
+        self._share = 0.0
+        self._shown: str | None = None
+        self.failure: str | None = None
+
+    def on_line(self, line: str | None) -> None:
         if line is not None:
-            shown = line[:_MESSAGE_LETTERS_MAX] or None
-            found = next((match for one in patterns if (match := one.search(line))), None)
-            share = max(share, _share(found.group(1)) if found else 0.0)
-        report(share, shown)
+            self._note(line[:_LOOKED_AT_LETTERS])
+        self._report(self._share, self._shown)
 
-    return on_line
+    def _note(self, line: str) -> None:
+        said = _OPENJD.match(line)
+        if said is None:
+            self._shown = line[:_MESSAGE_LETTERS_MAX] or None
+            self._share = max(self._share, self._found(line))
+        elif said[1] == "progress":
+            self._share = max(self._share, _share(said[2]))
+        elif said[1] == "status":
+            self._shown = said[2][:_MESSAGE_LETTERS_MAX]
+        else:
+            self.failure = said[2][:_MESSAGE_LETTERS_MAX]
+
+    def _found(self, line: str) -> float:
+        """What the configured regex finds. One that takes too long is not asked again."""
+        if self._progress is None:
+            return 0.0
+        try:
+            with at_most(_PROGRESS_S_MAX):
+                found = self._progress.search(line)
+        except TooLong:
+            self._progress = None
+            return 0.0
+        return _share(found[1] or "") if found else 0.0
 
 
 def _share(percent: str) -> float:
     try:
-        return min(max(float(percent) / 100, 0.0), 1.0)
+        share = float(percent) / 100
+        return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
     except ValueError:
         return 0.0
 
 
-def _check_end(program: str, ended: Ended) -> None:
+def _check_end(program: str, ended: Ended, failure: str | None) -> None:
+    last = f"{failure}\n{ended.last}" if failure else ended.last
     if ended.code < 0:
-        raise HostFault("command_killed", f"{program} was killed by signal {-ended.code}\n{ended.last}")
+        raise HostFault("command_killed", f"{program} was killed by signal {-ended.code}\n{last}")
     if ended.code > 0:
-        raise InputFault("command_failed", f"{program} ended with exit code {ended.code}\n{ended.last}")
+        raise InputFault("command_failed", f"{program} ended with exit code {ended.code}\n{last}")

@@ -36,11 +36,11 @@ def _mute_output_nodes() -> bool:
 
 
 def _stop_freestyle_scripts() -> bool:
+    """A layer whose lines are drawn by scripts of the file goes without lines."""
     layers = [layer for scene in bpy.data.scenes for layer in scene.view_layers]
-    scripted = [one.freestyle_settings for one in layers if one.freestyle_settings.mode == "SCRIPT"]
-    for settings in scripted:
-        settings.mode = "EDITOR"
-    for layer in layers:
+    scripted = [layer for layer in layers if layer.freestyle_settings.mode == "SCRIPT"]
+    for layer in scripted:
+        layer.use_freestyle = False
         while layer.freestyle_settings.modules:
             layer.freestyle_settings.modules.remove(layer.freestyle_settings.modules[0])
     return bool(scripted)
