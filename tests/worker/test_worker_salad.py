@@ -18,6 +18,7 @@ class Node:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None, int]] = []
+        self.moves: list[tuple[str, str | None, str]] = []
         self.answers = True
         self.calls: set[asyncio.Task[None]] = set()
         self.url = ""
@@ -35,7 +36,11 @@ class Node:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
                 headers = dict(line.split(": ", 1) for line in head[1:] if line)
                 body = json.loads(await reader.readexactly(int(headers["content-length"])))
-                self.asked.append((head[0], headers.get("metadata"), body["deletion_cost"]))
+                call = head[0], headers.get("metadata")
+                if "reason" in body:
+                    self.moves.append((*call, body["reason"]))
+                else:
+                    self.asked.append((*call, body["deletion_cost"]))
                 if not self.answers:
                     await asyncio.sleep(60)
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -134,3 +139,16 @@ async def test_it_can_be_told_to_end_instead(world: Emulator, start: Start, node
     world.told = {"stop": True}
     worker = start(**on_salad(node), GPULEASE_WORKER_RESTS="never")
     assert await worker.exit_code() == 0
+
+
+async def test_an_unfit_machine_asks_to_be_moved_and_waits(world: Emulator, start: Start, node: Node):
+    worker = start(**on_salad(node), GPULEASE_DEVICE="cuda", CUDA_VISIBLE_DEVICES="-1")
+    await until(lambda: len(node.moves) >= 2)
+    request, metadata, reason = node.moves[0]
+    assert (request, metadata) == ("post /v1/reallocate http/1.1", "true")
+    assert "GPULEASE_DEVICE is cuda" in reason
+    assert worker.process.poll() is None
+    assert world.registered == []
+    worker.signal(signal.SIGTERM)
+    assert await worker.exit_code() == 0
+    assert worker.leftovers() == []

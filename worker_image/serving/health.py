@@ -23,7 +23,7 @@ def _nothing_found() -> tuple[Finding, ...]:
 class Health:
     """`examine` blocks, and so runs on a thread. `error` says why no work is taken, if so.
 
-    `on_unfit` gets that reason when the machine becomes unfit, and not again before it was fit.
+    `on_unfit` gets that reason at each look that finds the machine unfit.
     """
 
     def __init__(
@@ -44,9 +44,10 @@ class Health:
         reason = unfit(findings)
         for one in findings:
             _log.debug("looked_at", what=one.name, ok=one.ok, detail=one.detail)
+        if reason:
+            self.on_unfit(reason)
         if reason and not self.error:
             _log.error("unfit", reason=reason, took_s=round(time.perf_counter() - started, 3))
-            self.on_unfit(reason)
         elif self.error and not reason:
             _log.info("fit_again")
         self.error = reason
