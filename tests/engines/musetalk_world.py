@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "stand_ins"))
 
-from musetalk_checkout import counted, make_checkout, turn
+from musetalk_checkout import WEIGHTS, counted, make_checkout, turn
 from talking_media import face_film, speech
 
 from gpulease.contract.engines import CATALOGUE
@@ -18,6 +18,7 @@ from worker_image.host.log import JobLog
 from worker_image.host.pool import HostPool
 from worker_image.host.process import Step
 
+__all__ = ["BACKENDS", "URLS", "WEIGHTS", "World", "inputs", "make_checkout", "world_of"]
 BACKENDS = {"one-shot": "musetalk-one-shot", "resident": "musetalk"}
 URLS = {"video_url": "https://example.com/video.mp4", "audio_url": "https://example.com/audio.wav"}
 

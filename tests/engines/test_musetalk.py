@@ -1,7 +1,6 @@
 """MuseTalk in both modes, through an engine's process: films that speak, parameters, and ends that must not pass."""
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.jobs import Phase
 from worker_image.faults import HostFault, InputFault
 from worker_image.media.probe import require_video
-from worker_image.media.programs import ffmpeg
+from worker_image.media.programs import run_ffmpeg
 
 BOTH = pytest.mark.parametrize("mode", BACKENDS)
 ONE_SHOT = pytest.mark.parametrize("mode", ["one-shot"])
@@ -34,19 +33,24 @@ def film_of(outcome) -> Path:
     return Path(file.path)
 
 
+def likeness(opened: np.ndarray, seconds: float, fps: int, late: float = 0.0) -> float:
+    """The correlation of the mouth with the sound, heard `late` s later, where both are."""
+    at = np.arange(min(len(opened), int(seconds * fps))) / fps
+    inner = (at > 0.2) & (at < seconds - 0.2)
+    return float(np.corrcoef(opened[: len(at)][inner], heard(seconds, at[inner] + late))[0, 1])
+
+
 @BOTH
 async def test_the_mouth_follows_the_sound(world: World, tmp_path: Path):
     made = await world.run(*inputs(tmp_path / "in", 2.4, length=1.2))
     film = require_video(film_of(made), "film")
-    assert film.duration_s == pytest.approx(2.4, abs=0.06)
+    assert film.duration_s == pytest.approx(2.4, abs=0.1)
     assert (film.width, film.height, film.fps, film.audio_codec) == (160, 120, 25.0, "aac")
     opened = mouths(film_of(made))
-    assert len(opened) == 60 == made.data["frames"]
+    assert made.data["frames"] == 60 <= len(opened) <= 63
     assert opened.max() > 300
-    level = heard(2.4, 25, len(opened))
-    assert np.corrcoef(opened, level)[0, 1] > 0.9
-    late = np.corrcoef(opened[:-5], level[5:])[0, 1]
-    assert np.corrcoef(opened, level)[0, 1] > late + 0.1
+    assert likeness(opened, 2.4, 25) > 0.95
+    assert likeness(opened, 2.4, 25) > likeness(opened, 2.4, 25, late=0.12) + 0.1
     assert (made.model, made.ignored) == ("v1.5", ())
     assert 0 < made.metrics["GENERATION_TIME_SEC"] < world.took_s
     assert made.metrics["PEAK_RAM_KB"] > 10_000
@@ -78,8 +82,19 @@ async def test_a_broken_pace_becomes_a_whole_one_and_odd_sides_even(world: World
     made = await world.run(video, audio)
     film = require_video(film_of(made), "film")
     assert (film.width, film.height, film.fps) == (150, 112, 30.0)
-    assert film.duration_s == pytest.approx(1.7, abs=0.06)
-    assert np.corrcoef(mouths(film_of(made)), heard(1.7, 30, 51))[0, 1] > 0.85
+    assert film.duration_s == pytest.approx(1.7, abs=0.1)
+    assert likeness(mouths(film_of(made)), 1.7, 30) > 0.93
+
+
+@BOTH
+@pytest.mark.parametrize("fps", [10, 20, 25, 30, 49])
+async def test_lips_are_on_time_at_every_pace(world: World, tmp_path: Path, fps: int):
+    """MuseTalk's own sums are right at 25 frames a second only."""
+    made = await world.run(*inputs(tmp_path / "in", 2.3), params={"fps": fps})
+    opened = mouths(film_of(made))
+    like = {late: likeness(opened, 2.3, fps, late=late) for late in (-0.08, -0.04, 0, 0.04, 0.08)}
+    assert like[0] > 0.9
+    assert like[0] >= max(like[-0.08], like[0.08])
 
 
 @BOTH
@@ -180,13 +195,17 @@ async def test_inputs_that_are_none_are_named(world: World, tmp_path: Path, wher
         await world.run(bad if where == "video" else video, bad if where == "audio" else audio)
 
 
+def files_called(name: str, below: Path) -> list[Path]:
+    return list(below.rglob(name))
+
+
 @BOTH
 @pytest.mark.parametrize("name", ["it's $(touch hacked); a\n b", "-rf", '"100% %08d"'])
 async def test_a_folder_with_a_hostile_name_does_no_harm(world: World, tmp_path: Path, name: str):
     """MuseTalk gives its paths to a shell; those it gets are ours, so at worst the operator chose such a folder."""
     made = await world.run(*inputs(tmp_path / "in", 0.5), folder=tmp_path / name / "job")
     assert film_of(made).is_file()
-    assert not list(tmp_path.rglob("hacked"))
+    assert not files_called("hacked", tmp_path)
     assert "command:" not in world.log or name not in world.log
 
 
@@ -233,8 +252,7 @@ async def test_a_stall_is_noticed(tmp_path: Path):
 async def test_sound_that_needs_converting_is_converted(tmp_path: Path):
     video, audio = inputs(tmp_path / "in", 1.0)
     stereo = tmp_path / "voice.mp3"
-    argv = [ffmpeg(), "-v", "error", "-i", str(audio), "-ac", "2", "-ar", "44100", str(stereo)]
-    subprocess.run(argv, check=True, timeout=30)
+    run_ffmpeg(["-i", str(audio), "-ac", "2", "-ar", "44100", str(stereo)])
     async with world_of("resident", tmp_path) as world:
         film = require_video(film_of(await world.run(video, stereo)), "film")
     assert (film.sample_rate_hz, film.channels) == (44_100, 2)

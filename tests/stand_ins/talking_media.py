@@ -1,6 +1,10 @@
 """Films of a face on a blue wall, pictures of one, and sounds that come and go; and how wide a mouth is in a film."""
 
+import contextlib
+import functools
+import http.server
 import subprocess
+import threading
 import wave
 from pathlib import Path
 
@@ -85,6 +89,27 @@ def mouths(path: Path) -> np.ndarray:
     return np.array(found)
 
 
-def heard(seconds: float, fps: float, count: int) -> np.ndarray:
-    """The level of the sound at each frame."""
-    return np.interp(np.arange(count) / fps, np.arange(len(loudness(seconds))) / 100, loudness(seconds))
+def heard(seconds: float, at: np.ndarray) -> np.ndarray:
+    """The level of such a sound at these times in seconds."""
+    return np.interp(at, np.arange(len(loudness(seconds))) / 100, loudness(seconds))
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def served(folder: Path):
+    """The folder's files over HTTP on loopback; gives the address before their names."""
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,7 +1,6 @@
 """MuseTalk's script as far as its callers see it: flags, stages, bars, places of files, and ends that say nothing."""
 
 import argparse
-import glob
 import os
 import pickle
 import shutil
@@ -59,26 +58,25 @@ def main(args):
 
 def one_task(args, task, models, ears_and_parser):
     (vae, unet, positions), (whisper, parser) = models, ears_and_parser
-    video, audio = task["video_path"], task["audio_path"]
-    stem, voice = (os.path.basename(path).split(".")[0] for path in (video, audio))
-    folder = os.path.join(args.result_dir, args.version)
-    pictures = os.path.join(folder, f"{stem}_{voice}")
-    os.makedirs(pictures, exist_ok=True)
-    out = os.path.join(folder, args.output_vid_name or f"{stem}_{voice}.mp4")
+    video, audio = Path(task["video_path"]), Path(task["audio_path"])
+    stem, voice = (path.name.split(".")[0] for path in (video, audio))
+    folder = Path(args.result_dir, args.version)
+    pictures, source = folder / f"{stem}_{voice}", folder / stem
+    pictures.mkdir(parents=True, exist_ok=True)
+    out = folder / (args.output_vid_name or f"{stem}_{voice}.mp4")
     if get_file_type(video) == "video":
-        source = os.path.join(folder, stem)
-        os.makedirs(source, exist_ok=True)
-        paths, fps = pictures_of(video, source), get_video_fps(video)
+        source.mkdir(exist_ok=True)
+        paths, fps = pictures_of(video, source), get_video_fps(str(video))
     else:
-        paths, fps = [video], args.fps
+        paths, fps = [str(video)], args.fps
     listener = AudioProcessor(feature_extractor_path=args.whisper_dir)
-    features, length = listener.get_audio_feature(audio)
+    features, length = listener.get_audio_feature(str(audio))
     pads = (args.audio_padding_length_left, args.audio_padding_length_right)
     chunks = listener.get_whisper_chunk(features, "cpu", unet.model.dtype, whisper, length, fps, *pads)
     print("Extracting landmarks... time-consuming operation")
     boxes, frames = get_landmark_and_bbox(paths, 0)
-    saved_boxes = os.path.join(args.result_dir, "../", stem + ".pkl")
-    Path(saved_boxes).write_bytes(pickle.dumps(boxes))
+    saved_boxes = Path(args.result_dir, "..", stem + ".pkl")
+    saved_boxes.write_bytes(pickle.dumps(boxes))
     print(f"Number of frames: {len(frames)}")
     latents = [
         latent_of(vae, *pair, args)
@@ -106,16 +104,16 @@ def one_task(args, task, models, ears_and_parser):
     join(pictures, fps, film)
     say_and_run("Audio combination command:", f"ffmpeg -y -v warning -i {audio} -i {film} {out}")
     shutil.rmtree(pictures)
-    os.remove(film)
+    Path(film).unlink()
     shutil.rmtree(source)
-    os.remove(saved_boxes)
+    saved_boxes.unlink()
     end(out)
 
 
 def end(out):
     """The film is there; what is said of it depends."""
     if fails("says-saved"):
-        os.remove(out)
+        Path(out).unlink()
     if fails("saves-nothing"):
         Path(out).write_bytes(b"")
     if fails("saves-garbage"):
@@ -131,21 +129,21 @@ def end(out):
 
 def pictures_of(video, folder):
     """By OpenCV, since not every ffmpeg that tests are run with can write PNG, as MuseTalk has it do."""
-    film, paths = cv2.VideoCapture(video), []
+    film, paths = cv2.VideoCapture(str(video)), []
     while (read := film.read())[0]:
-        paths.append(os.path.join(folder, f"{len(paths):08}.png"))
+        paths.append(str(folder / f"{len(paths):08}.png"))
         cv2.imwrite(paths[-1], read[1])
     film.release()
     return paths
 
 
 def join(pictures, fps, film):
-    paths = sorted(glob.glob(os.path.join(pictures, "*.png")))
-    high, wide = cv2.imread(paths[0]).shape[:2]
+    frames = [cv2.imread(str(path)) for path in sorted(pictures.glob("*.png"))]
+    high, wide = frames[0].shape[:2]
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{wide}x{high}", "-r", str(fps), "-i", "-"]
     coded = ["-vcodec", "libx264", "-vf", "format=yuv420p", "-crf", "18", film]
-    frames = b"".join(cv2.imread(path).tobytes() for path in paths)
-    subprocess.run(["ffmpeg", "-y", "-v", "warning", *raw, *coded], input=frames, check=False)
+    whole = b"".join(frame.tobytes() for frame in frames)
+    subprocess.run(["ffmpeg", "-y", "-v", "warning", *raw, *coded], input=whole, check=False)
 
 
 def say_and_run(what, command):

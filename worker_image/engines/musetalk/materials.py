@@ -1,6 +1,7 @@
 """What MuseTalk works on, made from a job's inputs: nothing that a client sent reaches it as it came.
 
-It gets speech as a WAV of whole seconds (it drops what is left over of the last one), and pictures at a steady, whole
+It gets speech as a WAV of whole seconds (it drops what is left over of the last one) that is on time for its sums, and
+pictures at a steady, whole
 number a second (it counts sound in whole ones, so that lips would drift at 29.97) with even sides (its encoder refuses
 odd ones), and only as many of them as the speech needs.
 """
@@ -59,17 +60,18 @@ def prepare(job: EngineJob, params: MusetalkParams, folder: Path, report: Report
     face = probe(job.files["video_url"], "video_url")
     face = (require_image if face.kind == "image" else require_video)(face.path, "video_url")
     sound = require_audio(job.files["audio_url"], "audio_url")
-    speech = _speech(
-        sound,
-        folder,
-        lambda seconds: report(0.0, f"reading the sound, {seconds:.0f} s", phase=Phase.PREPARING),
-    )
     fps = frames_per_s(face, params)
+    lead = _lead_samples(fps, params.audio_padding_length_left)
+    speech = _speech(sound, folder, lead, _listening(report))
     frames = max(1, math.ceil(speech.seconds * fps - 1e-6))
     if frames > FRAMES_MAX:
         long = f"{speech.seconds:.0f} s of speech are {frames} frames at {fps} a second"
         raise InputFault("input_too_long", f"audio_url: {long}; {FRAMES_MAX} are allowed")
     return Materials(face, speech, fps, frames)
+
+
+def _listening(report: Report) -> Tick:
+    return lambda seconds: report(0.0, f"reading the sound, {seconds:.0f} s", phase=Phase.PREPARING)
 
 
 def frames_per_s(face: Media, params: MusetalkParams) -> int:
@@ -83,7 +85,17 @@ def frames_per_s(face: Media, params: MusetalkParams) -> int:
     return FPS if fps < FPS_MIN or (crossed and fps > FPS) else fps
 
 
-def _speech(sound: Media, folder: Path, tick: Tick) -> Speech:
+def _lead_samples(fps: int, padding_left: int) -> int:
+    """How much later (negative: earlier) MuseTalk must hear the sound for lips that are on time.
+
+    It looks at each frame through a window of 20 ms steps, and fills the beginning with as many times `padding_left`
+    of them as steps fit into a frame; only for two, at 25 frames a second, the window's middle is the frame.
+    """
+    steps = 2 - 50 // fps
+    return steps * padding_left * RATE_HZ // 50
+
+
+def _speech(sound: Media, folder: Path, lead: int, tick: Tick) -> Speech:
     raw, voice, aac = folder / "voice.pcm", folder / "voice.wav", folder / "sound.m4a"
     first = ["-map", "0:a:0", "-t", str(SPEECH_S_MAX + 1)]
     mono = [*first, "-ac", "1", "-ar", str(RATE_HZ), "-f", "s16le", named(raw)]
@@ -93,19 +105,22 @@ def _speech(sound: Media, folder: Path, tick: Tick) -> Speech:
         raise InputFault("input_unreadable", "audio_url has a sound track with no sound in it")
     if samples > SPEECH_S_MAX * RATE_HZ:
         raise InputFault("input_too_long", f"audio_url lasts longer than {SPEECH_S_MAX} s")
-    _write_whole_seconds(raw, samples, voice)
+    _write_whole_seconds(raw, samples, lead, voice)
     raw.unlink()
     return Speech(voice, aac, samples / RATE_HZ)
 
 
-def _write_whole_seconds(raw: Path, samples: int, voice: Path) -> None:
+def _write_whole_seconds(raw: Path, samples: int, lead: int, voice: Path) -> None:
     with raw.open("rb") as source, wave.open(str(voice), "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(RATE_HZ)
+        out.writeframes(bytes(2 * max(lead, 0)))
+        source.seek(2 * max(-lead, 0))
         while chunk := source.read(2 * _COPY_FRAMES):
             out.writeframes(chunk)
-        out.writeframes(bytes(2 * (-samples % RATE_HZ)))
+        whole = -(-max(samples, samples + lead) // RATE_HZ) * RATE_HZ
+        out.writeframes(bytes(2 * (whole - out.tell())))
 
 
 def extract_frames(materials: Materials, folder: Path, tick: Tick) -> int:

@@ -55,7 +55,7 @@ def open_film(job: dict[str, Any], width: int, height: int) -> Iterator[Film]:
     ]
     sound = ["-protocol_whitelist", "file,pipe", "-f", "mov", "-i", f"file:{job['sound']}"]
     encoder = ["-c:v", "libx264", "-crf", "18", "-preset", "fast", "-pix_fmt", "yuv420p", "-c:a", "copy"]
-    length = ["-shortest", "-t", f"{job['seconds']:.3f}", "-movflags", "+faststart"]
+    length = ["-t", f"{job['seconds']:.3f}", "-movflags", "+faststart"]
     picked = ["-map", "0:v:0", "-map", "1:a:0", *encoder, *length, f"file:{job['out']}"]
     argv = [job["ffmpeg"], "-hide_banner", "-v", "error", "-y", *pictures, *sound, *picked]
     with tempfile.TemporaryFile() as said:
