@@ -34,14 +34,14 @@ class Delivery:
         output_dir: Path | None = None,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._destinations = destinations
+        self.destinations = destinations
         self._output_dir = output_dir
         self._patience_s = patience_s
 
     @property
     def stores(self) -> bool:
         """Whether results are stored anywhere else than on this machine."""
-        return bool(self._destinations)
+        return bool(self.destinations)
 
     async def deliver(self, outcome: Outcome, facts: Facts) -> tuple[Delivered, ...]:
         """Brings every file of an outcome to every destination. What is kept here too, is kept first.
@@ -57,7 +57,7 @@ class Delivery:
 
     async def _bring(self, made: MadeFile, name: str, facts: Facts) -> Delivered:
         content = await Content.of(made)
-        stored = [await self._store(one, content, one.key_of(name), facts) for one in self._destinations]
+        stored = [await self._store(one, content, one.key_of(name), facts) for one in self.destinations]
         return content, tuple(stored)
 
     async def _store(self, to: Destination, content: Content, key: str, facts: Facts | None) -> Stored:
@@ -66,7 +66,7 @@ class Delivery:
     def direct_for(self, grant: UploadGrant) -> Put | None:
         """How to store at the grant's key with the owner's own keys; None where its bucket is not the owner's."""
         named = grant.bucket
-        to = next((one for one in self._destinations if one.bucket == named and one.is_behind(grant)), None)
+        to = next((one for one in self.destinations if one.bucket == named and one.is_behind(grant)), None)
         if to is None:
             return None
 

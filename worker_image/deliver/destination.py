@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Any, Literal, Protocol, TypeVar
 from weakref import WeakSet
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
 
 from gpulease.contract.agent import UploadGrant
 from worker_image.deliver.content import Content
@@ -61,12 +61,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a file lies. `url` opens it for 7 days, where the kind of bucket has such URLs."""
+    """Where a file lies. `url` opens it for 7 days, and `etag` is S3's, where the kind of bucket has such."""
 
     kind: Kind
     bucket: str
     key: str
     url: str | None = None
+    etag: str | None = None
 
 
 class Destination(Protocol):
@@ -133,7 +134,7 @@ async def steadily(call: Callable[[], Awaitable[Value]], *, for_s: float) -> Val
     """Repeats a call that may be repeated while its bucket is out of reach, for that long. Raises as the last did."""
     tries = AsyncRetrying(
         stop=stop_after_delay(for_s),
-        wait=wait_exponential_jitter(initial=0.3, max=10, jitter=0.5),
+        wait=wait_exponential(multiplier=0.3, max=10) + wait_random(0, 0.5),
         retry=retry_if_exception_type(OutOfReach),
         reraise=True,
     )

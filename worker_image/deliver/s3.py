@@ -74,7 +74,8 @@ class S3Bucket:
             parts = TransferConfig(PART_BYTES, max_concurrency=4, multipart_chunksize=PART_BYTES)
             path, bucket = str(content.path), self.bucket
             client.upload_file(path, bucket, key, ExtraArgs=more, Config=parts, Callback=watch)
-            _check(client.head_object(Bucket=bucket, Key=key), content)
+            head = client.head_object(Bucket=bucket, Key=key)
+            _check(head, content)
             url = self._client(self._public_url).generate_presigned_url(
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=URL_EXPIRES_S
             )
@@ -82,7 +83,7 @@ class S3Bucket:
             raise self._fault(error.__context__ or error) from error
         except (boto.ClientError, boto.BotoCoreError) as error:
             raise self._fault(error) from error
-        return Stored(self.kind, bucket, key, url)
+        return Stored(self.kind, bucket, key, url, head["ETag"].strip('"'))
 
     def _client(self, endpoint: str) -> Any:
         with self._lock:
