@@ -231,7 +231,8 @@ async def _serve_grpc(running: Running) -> int:
         return Exit.STOPPED
     from worker_image.rpc.serve import serve_grpc  # noqa: PLC0415  As above; few workers serve it.
 
-    return await serve_grpc(settings, running.jobs, running.machine.executor.offers, running.stop)
+    offers, gpu = running.machine.executor.offers, running.machine.gpu
+    return await serve_grpc(settings, running.jobs, offers, gpu, running.stop)
 
 
 @contextlib.contextmanager

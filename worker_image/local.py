@@ -48,7 +48,8 @@ class LocalFile:
 class Asked:
     """A local job. With a `handover` its files go to an orchestrator's storage, and are not kept here.
 
-    `deliver` sends them to the owner's buckets, and to `OUTPUT_DIR`, as far as there are any.
+    `deliver` sends them to the owner's buckets, and to `OUTPUT_DIR`, as far as there are any; with `keep` they stay
+    here, too.
     """
 
     job_id: str
@@ -57,6 +58,7 @@ class Asked:
     input: dict[str, Any]
     handover: Handover | None = None
     deliver: bool = False
+    keep: bool = False
 
     def wants_the_same(self, other: "Asked") -> bool:
         return (self.engine, self.model, self.input) == (other.engine, other.model, other.input)
@@ -257,7 +259,7 @@ class LocalJobs:
         delivery = self._delivery if asked.deliver else Delivery()
         facts = Facts(asked.job_id, asked.engine, outcome.model, made.backend, outcome.metrics)
         delivered = await delivery.deliver(outcome, facts)
-        if delivery.stores:
+        if delivery.stores and not asked.keep:
             await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
         return tuple(
             LocalFile(file, content.size_bytes, content.sha256, stored)

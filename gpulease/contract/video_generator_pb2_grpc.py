@@ -183,7 +183,8 @@ class GeneratorServicer:
         to come back to it. With the option cancel_on_close the job ends when this stream is closed early, however it is.
 
         Statuses: INVALID_ARGUMENT names the field at fault. FAILED_PRECONDITION: this worker has not the model.
-        RESOURCE_EXHAUSTED: it is busy, try later. UNAUTHENTICATED: it wants its key.
+        ALREADY_EXISTS: the id is that of a job with other parameters. RESOURCE_EXHAUSTED: it is busy, try later.
+        UNAUTHENTICATED: it wants its key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

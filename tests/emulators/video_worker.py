@@ -85,7 +85,7 @@ class VideoWorker:
             server.add_generic_rpc_handlers((video_wire.generator().handlers(_Generator(self)),))
         if SUBMISSIONS in self.knobs.serves:
             server.add_generic_rpc_handlers((video_wire.video_generator().handlers(_Submissions(self)),))
-        where = f"localhost:{self.port}"
+        where = f"127.0.0.1:{self.port}"
         secure = credentials is not None
         self.port = server.add_secure_port(where, credentials) if secure else server.add_insecure_port(where)
         await server.start()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import running
 from pydantic import SecretStr
+from rpc_world import running
 
 from gpulease.contract import video_generator_pb2 as wire
 from worker_image.engines.video.target import KEY_NAME, Line, Target
@@ -55,7 +55,7 @@ def tls(pki, *, mutual):
 
 
 async def code_of(port, **target):
-    async with Line(Target(f"grpcs://localhost:{port}", **target)) as line:
+    async with Line(Target(f"grpcs://127.0.0.1:{port}", **target)) as line:
         try:
             await line.generator.GetJob(JOB, timeout=5)
         except grpc.aio.AioRpcError as error:
@@ -68,7 +68,7 @@ async def test_tls_shows_the_workers_certificate(tmp_path, pki):
     async with running(tmp_path, **tls(pki, mutual=False)) as serving:
         assert await code_of(serving.port, ca=str(pki / "ca.pem")) is None
         assert await code_of(serving.port, ca=str(pki / "stranger.pem")) is grpc.StatusCode.UNAVAILABLE
-        plain = grpc.aio.insecure_channel(f"localhost:{serving.port}")
+        plain = grpc.aio.insecure_channel(f"127.0.0.1:{serving.port}")
         async with plain:
             with pytest.raises(grpc.aio.AioRpcError):
                 await plain.unary_unary("/video.Generator/GetJob")(b"", timeout=5)

@@ -117,6 +117,15 @@ async def test_two_streams_of_one_job_share_its_run_and_its_result_is_repeated(s
     assert len(serving.engine.works) == 1
 
 
+async def test_another_job_under_the_same_id_is_refused(serving):
+    serving.engine.go.set()
+    await events_of(serving.generator.Generate(asked()))
+    code, details = await status_of(serving.generator.Generate(asked(prompt="a dog")))
+    assert (code, details.partition(":")[0]) == (grpc.StatusCode.ALREADY_EXISTS, "job_id")
+    other = wire.SubmitRequest(job_id="job-1", prompt="a dog")
+    assert not (await serving.submissions.Generate(other)).accepted
+
+
 async def test_a_job_given_by_http_has_the_same_id_here(serving):
     from worker_image.local import Asked  # noqa: PLC0415
 

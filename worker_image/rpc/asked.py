@@ -1,6 +1,7 @@
 """From a request to a job: its parameters typed, its model found here, its folder where it may be."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.video_generator_pb2 import GenerateRequest, SubmitRequest
+from worker_image.deliver.names import JOB_ID
 from worker_image.engines.registry import choose
 from worker_image.local import Asked
 from worker_image.rpc.access import Refused, invalid
@@ -19,7 +21,7 @@ from worker_image.rpc.access import Refused, invalid
 ENGINE = "video"
 CANCEL_ON_CLOSE = "cancel_on_close"
 _SPEC = CATALOGUE[ENGINE]
-_ID_LETTERS_MAX = 200
+_ID = re.compile(JOB_ID)
 _YES_OR_NO = {"true": True, "1": True, "false": False, "0": False}
 _DIRECT = ("prompt", "model")
 
@@ -47,7 +49,9 @@ class Terms:
         if closes not in _YES_OR_NO:
             raise invalid(f"options.{CANCEL_ON_CLOSE}", "true or false")
         told = _parameters(said.prompt) | options | ({"model": said.model} if said.model else {})
-        return Wanted(self._asked(said.job_id, told), self._folder(said.scratch_dir), _YES_OR_NO[closes])
+        folder = self._folder(said.scratch_dir)
+        asked = self._asked(said.job_id, told, keep=folder is not None)
+        return Wanted(asked, folder, _YES_OR_NO[closes])
 
     def submitted(self, said: SubmitRequest) -> Wanted:
         """Raises: Refused."""
@@ -83,9 +87,9 @@ class Terms:
         except ValueError as error:
             raise invalid("scratch_dir", str(error)) from error
 
-    def _asked(self, job_id: str, told: Mapping[str, Any]) -> Asked:
-        if not job_id.strip() or len(job_id) > _ID_LETTERS_MAX or not job_id.isprintable():
-            raise invalid("job_id", f"1 to {_ID_LETTERS_MAX} printable letters")
+    def _asked(self, job_id: str, told: Mapping[str, Any], *, keep: bool = False) -> Asked:
+        if not _ID.fullmatch(job_id):
+            raise invalid("job_id", "1 to 128 of letters, digits, dots, dashes and underscores, as in a UUID")
         try:
             asked = _SPEC.input_model.model_validate(told)
         except ValidationError as error:
@@ -94,7 +98,8 @@ class Terms:
         offer = choose(self.offers, ENGINE, model)
         if offer is None or not set(_SPEC.features_of(asked)) <= set(offer.features):
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, self._missing(model))
-        return Asked(job_id, ENGINE, model, asked.model_dump(mode="json", exclude_unset=True))
+        plain = asked.model_dump(mode="json", exclude_unset=True)
+        return Asked(job_id, ENGINE, model, plain, deliver=True, keep=keep)
 
     def _missing(self, model: str | None) -> str:
         models = [name for one in self.offers if one.engine == ENGINE for name in one.models]

@@ -12,6 +12,7 @@ from gpulease.contract.video_generator_pb2_grpc import (
     add_VideoGeneratorServicer_to_server,
 )
 from worker_image.local import LocalJobs
+from worker_image.machine.gpu import Gpu
 from worker_image.rpc.access import Door, credentials_of, why_not_open
 from worker_image.rpc.asked import Terms
 from worker_image.rpc.services import Generator, Submissions
@@ -33,11 +34,15 @@ _log = structlog.get_logger()
 
 
 async def serve_grpc(
-    settings: Settings, jobs: LocalJobs, offers: tuple[EngineOffer, ...], stop: asyncio.Event
+    settings: Settings,
+    jobs: LocalJobs,
+    offers: tuple[EngineOffer, ...],
+    gpu: Gpu | None,
+    stop: asyncio.Event,
 ) -> int:
     """Serves until `stop`, and then until the jobs have ended or are stopped; no call is taken meanwhile."""
     try:
-        server, _ = make_server(settings, jobs, offers, _no_gpu)
+        server, _ = make_server(settings, jobs, offers, _util_of(gpu))
     except (ValueError, RuntimeError) as error:
         hint = "set GPULEASE_GRPC_PORT to another port, or to -1 for none"
         _log.error("cannot_listen", what="grpc", port=settings.grpc_port, error=str(error).strip(), hint=hint)
@@ -76,5 +81,11 @@ def make_server(
     return server, port
 
 
-def _no_gpu() -> float:
-    return 0.0
+def _util_of(gpu: Gpu | None) -> Callable[[], float]:
+    """The GPU's load now, 0 to 1; 0 where nobody can tell."""
+
+    def util() -> float:
+        now = gpu.now() if gpu is not None else None
+        return now.util or 0.0 if now is not None else 0.0
+
+    return util

@@ -15,7 +15,7 @@ from worker_image.host.process import Step
 from worker_image.local import Busy, LocalJobs, Unknown
 from worker_image.rpc.access import Door, Refused
 from worker_image.rpc.asked import Wanted
-from worker_image.rpc.videos import STOPPED, Ended, Video, Videos, ended_of
+from worker_image.rpc.videos import STOPPED, Clash, Ended, Video, Videos, ended_of
 
 EVENTS_APART_S = 0.5
 SILENCE_S_MAX = 10.0
@@ -24,6 +24,7 @@ SILENCE_S_MAX = 10.0
 _BUSY = Refused(
     grpc.StatusCode.RESOURCE_EXHAUSTED, "Every slot is busy. Try again when the running job is done."
 )
+_CLASH = Refused(grpc.StatusCode.ALREADY_EXISTS, "job_id: that job was asked for with other parameters.")
 _BEGINS = {
     Phase.PREPARING: 0,
     Phase.INFERRING: 5,
@@ -120,6 +121,8 @@ class Generator(GeneratorServicer):
             return self._videos.begin(wanted)
         except Busy as error:
             raise _BUSY from error
+        except Clash as error:
+            raise _CLASH from error
 
     def _progress(self, job_id: str, step: Step) -> wire.Progress:
         """Where the engine counts no steps, hundredths of its phase are."""
@@ -146,6 +149,8 @@ class Submissions(VideoGeneratorServicer):
             self._videos.begin(self._videos.terms.submitted(request))
         except Busy:
             return wire.GenerateResponse(accepted=False, message=_BUSY.message)
+        except Clash:
+            return wire.GenerateResponse(accepted=False, message=_CLASH.message)
         except Refused as refused:
             return wire.GenerateResponse(accepted=False, message=refused.message)
         return wire.GenerateResponse(accepted=True)

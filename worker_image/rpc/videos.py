@@ -1,23 +1,24 @@
 """Videos that were asked for by gRPC: one for each id, whoever follows it, and put where it was asked to be."""
 
 import asyncio
-import hashlib
-import re
 import shutil
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from gpulease.contract.jobs import Fault, OutputFile
+from gpulease.contract.jobs import Fault
 from worker_image.faults import HostFault
 from worker_image.host.process import Step
 from worker_image.local import KEPT_MAX, Answer, LocalFile, LocalJobs
 from worker_image.rpc.asked import Terms, Wanted
 
 STOPPED = Fault(kind="host", code="worker_stopped", message="The worker stops; ask again, here or elsewhere.")
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KIND = "video/"
+
+
+class Clash(Exception):
+    """There is a job of that id, and it wants something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ class Videos:
         self._videos: OrderedDict[str, Video] = OrderedDict()
 
     def begin(self, wanted: Wanted) -> Video:
-        """Begins it, joins it, or finds it done. Raises: Busy."""
+        """Begins it, joins it, or finds it done. Raises: Busy. Clash."""
+        if self._jobs.clashes(wanted.asked):
+            raise Clash
         answering = self._jobs.begin(wanted.asked)
         video = self._videos.get(wanted.asked.job_id)
         if video is None or video.answering is not answering:
@@ -107,7 +110,7 @@ class Videos:
 
     def _copy(self, path: Path, job_id: str, folder: Path) -> Path:
         """Whole or not at all. The folder is looked at again, since others write there."""
-        target = self.terms.check_folder(folder) / f"{safe_name(job_id)}{path.suffix}"
+        target = self.terms.check_folder(folder) / f"{job_id}{path.suffix}"
         partial = target.with_name(f".{uuid4().hex}")
         try:
             with path.open("rb") as source, partial.open("xb") as sink:
@@ -126,20 +129,17 @@ class Videos:
 def ended_of(answer: Answer) -> Ended:
     if answer.fault is not None:
         return Ended(answer.fault)
-    stored = next((one for one in answer.stored if one.content_type.startswith(_KIND)), None)
     found = next((one for one in answer.files if one.made.content_type.startswith(_KIND)), None)
-    if found is None and stored is None:
+    if found is None:
         return Ended(Fault(kind="job", code="no_video", message="The job of that id made no video."))
-    return _located(found, stored)
+    return _located(found)
 
 
-def _located(found: LocalFile | None, stored: OutputFile | None) -> Ended:
-    if found is not None:
-        return Ended(None, Path(found.made.path), found.size_bytes)
-    assert stored is not None  # noqa: S101  One of them is there.
-    return Ended(None, None, stored.size_bytes)
-
-
-def safe_name(job_id: str) -> str:
-    """The id where it can be a file's name, else a digest of it."""
-    return job_id if _SAFE.fullmatch(job_id) else hashlib.sha256(job_id.encode()).hexdigest()[:32]
+def _located(found: LocalFile) -> Ended:
+    """A bucket of S3's kind is told of before others. A file that was stored elsewhere may not be here any more."""
+    here = Path(found.made.path)
+    kept = here if here.is_file() else None
+    stored = next(iter(sorted(found.stored, key=lambda one: one.kind != "minio")), None)
+    if stored is None:
+        return Ended(None, kept, found.size_bytes)
+    return Ended(None, kept, found.size_bytes, f"s3://{stored.bucket}/{stored.key}", stored.etag or "")
