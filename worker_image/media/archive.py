@@ -16,8 +16,7 @@ _ENCRYPTED = 0x1
 _NAME_BYTES_MAX = 240
 _DEPTH_MAX = 32
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, FileExistsError, NotADirectoryError)
-"""The last two: an entry is a file, and another one lies below it."""
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError)
 _RATIO_FROM_BYTES = 10 * 1024 * 1024
 
 
@@ -64,6 +63,9 @@ def unzip(path: str | Path, folder: Path, field: str, bounds: Bounds = Bounds())
         return _unpack(path, folder, field, bounds)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            why = f"{field} has a file and another one below it, as if it were a folder"
+            raise InputFault("archive_unsafe", why) from error
         if isinstance(error, _BROKEN):
             why = f"{field} is not a zip file that can be unpacked: {error}"
             raise InputFault("archive_broken", why) from error

@@ -28,6 +28,7 @@ STREAMS_MAX = 64
 PROBE_S_MAX = 20.0
 _TAIL_S = 0.5
 _ELSEWHERE = ("external track", "enable_drefs")
+_TOO_LARGE = "exceeds specified max pixel count"
 _CUT_OFF = ("partial file", "ended prematurely", "moov atom not found")
 
 Kind = Literal["video", "audio", "image"]
@@ -128,9 +129,11 @@ def _track(path: str, form: Format, size_bytes: int, field: str) -> Media:
     assert form.demuxer is not None  # noqa: S101  Every track has one.
     shown = ("-show_format", "-show_streams", "-of", "json")
     ran = _ffprobe(path, form.demuxer, field, *shown)
-    facts = json.loads(ran.out or b"{}")
+    if ran.code or _TOO_LARGE in ran.said:
+        _refuse_broken(form.name, ran, field)
+    facts = json.loads(ran.out)
     streams = facts.get("streams") or []
-    if ran.code or not streams:
+    if not streams:
         _refuse_broken(form.name, ran, field)
     if len(streams) > STREAMS_MAX:
         raise InputFault("input_unreadable", f"{field} has {len(streams)} tracks; {STREAMS_MAX} are allowed")
@@ -150,6 +153,8 @@ def _refuse_broken(container: str, ran: Ran, field: str) -> NoReturn:
         raise InputFault("input_not_media", f"{field} leads to other files; send one that holds everything")
     if any(words in ran.said for words in _CUT_OFF):
         raise InputFault("input_truncated", f"{field} is cut off: its {container} file does not end")
+    if _TOO_LARGE in ran.said:
+        raise InputFault("input_too_big", f"{field} has frames of more than {PIXELS_MAX} pixels")
     why = last_words(ran.said)
     raise InputFault("input_unreadable", f"{field} is a broken {container} file: {why}")
 
@@ -177,17 +182,14 @@ class _Streams:
     def size(self) -> tuple[int, int, int]:
         """Width and height as shown, and the rotation that is already in them."""
         width, height = (int(self.video.get(side) or 0) for side in ("width", "height"))
-        if self.video and not (0 < width <= SIDE_PIXELS_MAX and 0 < height <= SIDE_PIXELS_MAX):
-            self._refuse_size(width, height)
-        if width * height > PIXELS_MAX:
-            self._refuse_size(width, height)
+        if self.video and not (width > 0 and height > 0):
+            raise InputFault("input_unreadable", f"{self.field} has a video track without a size")
+        if max(width, height) > SIDE_PIXELS_MAX or width * height > PIXELS_MAX:
+            allowed = f"{SIDE_PIXELS_MAX} a side and {PIXELS_MAX} pixels are allowed"
+            raise InputFault("input_too_big", f"{self.field} is {width} x {height} pixels; {allowed}")
         turned = [one["rotation"] for one in self.video.get("side_data_list", ()) if "rotation" in one]
         rotation = -round(_number(turned[0])) % 360 if turned else 0
         return (height, width, rotation) if rotation in (90, 270) else (width, height, rotation)
-
-    def _refuse_size(self, width: int, height: int) -> NoReturn:
-        allowed = f"{SIDE_PIXELS_MAX} a side and {PIXELS_MAX} pixels are allowed"
-        raise InputFault("input_too_big", f"{self.field} is {width} x {height} pixels; {allowed}")
 
 
 def _is_video(stream: dict[str, Any]) -> bool:

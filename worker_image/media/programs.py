@@ -73,7 +73,8 @@ def _packaged(name: str) -> str | None:
 
 def source(path: str | Path, demuxer: str) -> list[str]:
     """Arguments that open one local file as that format and nothing else, whatever its name or its bytes say."""
-    return [*_LOCAL_ONLY, "-format_whitelist", demuxer, "-f", demuxer, "-i", named(path)]
+    only = ("-format_whitelist", demuxer, "-f", demuxer, "-max_pixels", str(PIXELS_MAX))
+    return [*_LOCAL_ONLY, *only, "-i", named(path)]
 
 
 def named(path: str | Path) -> str:
