@@ -69,6 +69,16 @@ class EngineSettings(BaseSettings):
         validation_alias="GPULEASE_WHISPER_MODELS",
         description="A folder with one folder a model, in CTranslate2 format, named like the model.",
     )
+    csm_models: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_CSM_MODELS",
+        description="A folder with one folder a CSM, as its hub has it (sesame/csm-1b).",
+    )
+    csm_voices: Path | None = Field(
+        default=None,
+        validation_alias="GPULEASE_CSM_VOICES",
+        description="What the named voices sound like: NAME.wav and its words, NAME.txt.",
+    )
     comfyui_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("GPULEASE_COMFYUI_URL", "COMFYUI_URL"),

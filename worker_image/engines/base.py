@@ -23,6 +23,8 @@ class EngineConfig:
     commands: str | None = None
     blender: str = "blender"
     whisper_models: str | None = None
+    csm_models: str | None = None
+    csm_voices: str | None = None
     comfyui_url: str | None = None
     ollama_url: str | None = None
     vision_url: str | None = None

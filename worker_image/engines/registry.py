@@ -14,6 +14,7 @@ from worker_image.settings import Settings, load
 BACKENDS = {
     "grpc": "worker_image.engines.video.remote:GrpcVideo",
     "diffusers": "worker_image.engines.video.diffused:Diffused",
+    "sesame": "worker_image.engines.csm_sesame:Sesame",
     "hibari": "worker_image.engines.csm_hibari:Hibari",
     "faster-whisper": "worker_image.engines.whisper_faster:FasterWhisper",
     "ollama": "worker_image.engines.analyze.ollama:Ollama",
