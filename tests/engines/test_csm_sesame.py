@@ -78,6 +78,7 @@ def make_model(folder: Path) -> None:
     for name, codes in model.codec_model.named_buffers():
         if name.endswith("embed_sum"):  # A new codec has empty codebooks.
             codes.normal_()
+    model.lm_head.weight.data.mul_(200)  # Else all codes are alike to it, whatever it has heard.
     model.save_pretrained(folder)
 
 
