@@ -74,6 +74,8 @@ class VideoWorker:
     closed: int = 0
     port: int = 0
     keys: list[str] = field(default_factory=list)
+    sees: dict[str, Path] = field(default_factory=dict)
+    """Folders by the names that a container has for them."""
 
     @property
     def url(self) -> str:
@@ -119,7 +121,14 @@ class VideoWorker:
         if self.knobs.error is None:
             scratch = Path(getattr(job.request, "scratch_dir", "") or self.folder)
             leave = self.knobs.leave or left(f"{job.request.job_id}.mp4")
-            job.path = leave(scratch)
+            job.path = self.leave(leave, scratch)
+
+    def leave(self, leave: Callable[[Path], str], scratch: Path) -> str:
+        for there, here in self.sees.items():
+            if scratch.is_relative_to(there):
+                told = leave(here / scratch.relative_to(there))
+                return told.replace(str(here), there, 1)
+        return leave(scratch)
 
 
 def left(name: str) -> Callable[[Path], str]:
@@ -128,6 +137,10 @@ def left(name: str) -> Callable[[Path], str]:
         return str(scratch / name)
 
     return leave
+
+
+def worker_sees(worker: VideoWorker, path: str) -> bool:
+    return any(Path(path).is_relative_to(there) for there in worker.sees)
 
 
 class _Generator:
@@ -172,7 +185,7 @@ class _Generator:
         if knobs.error is not None:
             code, message = knobs.error
             return wire.GenerateEvent(error=wire.Error(job_id=request.job_id, code=code, message=message))
-        path = Path(job.path) if job.path else None
+        path = Path(job.path) if job.path and not worker_sees(self._worker, job.path) else None
         size = path.stat().st_size if path and path.is_file() else 0
         result = wire.Result(
             job_id=request.job_id,
