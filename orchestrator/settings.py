@@ -149,6 +149,14 @@ class Settings(BaseSettings):
     comput3_node_delay_s: float = Field(
         default=15.0, ge=0, description="A new node's name is not looked up earlier: a miss would be cached."
     )
+    comput3_ui_url: str = Field(
+        default="https://ui-{node}",
+        pattern=r"^https?://.*\{node\}",
+        description="Where a node's ComfyUI is; {node} stands for the node's name.",
+    )
+    comput3_ui_wait_s: float = Field(
+        default=120.0, ge=0, description="How long a node's ComfyUI may take to come up."
+    )
     comput3_exclusive: bool = Field(
         default=False, description="Whether nobody else uses the account, so that strangers are leaks."
     )

@@ -23,6 +23,8 @@ SERVICES = {
             models=("tiny", "base", "small", "medium", "large", "large-v2", "large-v3"),
             features=("multilingual", "translate"),
         ),
+        Capability("portrait", "sonic-node", models=("sonic",)),
+        Capability("comfyui", "comfyui-node"),
     )
 }
 """What the nodes of a family of workload types run that we have engines for."""

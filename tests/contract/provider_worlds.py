@@ -142,7 +142,7 @@ class EmulatedWorld(World):
 class Comput3World(EmulatedWorld):
     @property
     def engines(self):
-        return {"csm", "whisper"}
+        return {"csm", "whisper", "portrait", "comfyui"}
 
     def sell_out(self):
         self.cloud.knobs.capacity = 0

@@ -158,6 +158,8 @@ async def test_offers_are_what_is_on_sale_and_wanted_and_of_use(cloud, clock):
     assert [(one.engine, one.backend) for one in offer.capabilities] == [
         ("csm", "csm-gradio"),
         ("whisper", "whisperx-gradio"),
+        ("portrait", "sonic-node"),
+        ("comfyui", "comfyui-node"),
     ]
     account = await comput3.check()
     notes = " ".join(account.notes)

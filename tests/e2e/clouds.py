@@ -102,6 +102,7 @@ class Clouds:
             "COMPUT3_BASE_URL": self.comput3.url,
             "GPULEASE_COMPUT3_NODE_SCHEME": "http",
             "GPULEASE_COMPUT3_NODE_DELAY_S": "0",
+            "GPULEASE_COMPUT3_UI_URL": "http://{node}/ui",
             "GPULEASE_COMPUT3_USD_PER_HOUR": f"{self.usd_per_hour}",
             "SALAD_API_KEY": SALAD_KEY,
             "SALAD_ORG_NAME": "acme",

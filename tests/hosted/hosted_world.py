@@ -48,6 +48,7 @@ async def hosting(world: Emulator, folder: Path, name: str, **extra: str) -> Asy
         "GPULEASE_SCRATCH": str(folder / "scratch"),
         "GPULEASE_WORKER_GRACE_S": "0.5",
         "COMPUT3_NODE_DELAY_S": "0",
+        "GPULEASE_COMPUT3_UI_URL": "http://{node}/ui",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GPULEASE_")}
     process = _started(name, {**environment, **own, **extra}, folder / "host.log")

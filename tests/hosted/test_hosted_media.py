@@ -77,6 +77,8 @@ async def test_what_is_said_is_what_is_heard(world: Emulator, host: HostProcess)
     assert {one["engine"]: one["features"] for one in said["engines"]} == {
         "csm": ["clone"],
         "whisper": [],
+        "portrait": [],
+        "comfyui": [],
     }
     host.signal(signal.SIGTERM)
     assert await host.exit_code() == 0

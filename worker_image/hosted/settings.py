@@ -50,6 +50,18 @@ class HostSettings(BaseSettings):
         validation_alias="COMPUT3_NODE_DELAY_S",
         description="The name of a new node must not be looked up sooner: that it is missing would be remembered.",
     )
+    comput3_ui_url: str = Field(
+        default="https://ui-{node}",
+        pattern=r"^https?://.*\{node\}",
+        validation_alias="GPULEASE_COMPUT3_UI_URL",
+        description="Where a node's ComfyUI is; {node} stands for the node's name.",
+    )
+    comput3_ui_wait_s: float = Field(
+        default=120.0,
+        ge=0,
+        validation_alias="GPULEASE_COMPUT3_UI_WAIT_S",
+        description="How long a node's ComfyUI may take to come up.",
+    )
     static_machines: Path | None = Field(default=None, validation_alias="GPULEASE_STATIC_MACHINES")
     salad_api_key: SecretStr | None = Field(default=None, validation_alias="SALAD_API_KEY")
     salad_organization: str | None = Field(

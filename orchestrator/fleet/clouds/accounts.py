@@ -150,7 +150,12 @@ def host_environments(settings: Settings, clients: Mapping[str, Provider]) -> di
 
 def _comput3_host(settings: Settings) -> dict[str, str]:
     key = settings.c3_api_key.get_secret_value() if settings.c3_api_key else ""
-    return {"C3_API_KEY": key, "COMPUT3_NODE_DELAY_S": str(settings.comput3_node_delay_s)}
+    return {
+        "C3_API_KEY": key,
+        "COMPUT3_NODE_DELAY_S": str(settings.comput3_node_delay_s),
+        "GPULEASE_COMPUT3_UI_URL": settings.comput3_ui_url,
+        "GPULEASE_COMPUT3_UI_WAIT_S": str(settings.comput3_ui_wait_s),
+    }
 
 
 def _static_host(settings: Settings) -> dict[str, str]:

@@ -45,12 +45,13 @@ class Comfy:
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._work())]
 
-    async def stop(self) -> None:
-        """As a killed process: nobody is told, and of all that was in memory nothing is left."""
+    async def stop(self, *, silent: bool = False) -> None:
+        """As a killed process: of all that was in memory nothing is left. `silent`: its sockets stay open."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._drop_sockets()
+        if not silent:
+            await self._drop_sockets()
         self.pending, self.running, self.history, self._cache = [], None, {}, {}
 
     def classes(self) -> dict[str, NodeClass]:

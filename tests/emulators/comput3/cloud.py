@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from starlette.applications import Starlette
 
+from comfyui.comfy import Comfy
 from comput3.books import BillLine, Books, Workload
 from comput3.knobs import Dice, Knobs
 from comput3.models import LocalModels
@@ -124,6 +125,10 @@ class Comput3Emulator:
     async def kill_node(self, workload_id: str, how: Death = "close") -> None:
         """Its node dies; the workload stays listed and billed."""
         await self._nodes[workload_id].die(how)
+
+    def comfy(self, workload_id: str) -> Comfy:
+        """The ComfyUI of a workload's node."""
+        return self._nodes[workload_id].comfy
 
     async def _live(self, workload: Workload, node: Node) -> None:
         """A node from its boot to its end, which is `expires` at the latest."""

@@ -1,4 +1,4 @@
-"""One emulated node: a server of its own with the key checked in front of two Gradio pages."""
+"""One emulated node: a server of its own with the key checked in front of two Gradio pages, and of ComfyUI at `/ui`."""
 
 import asyncio
 import shutil
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from comfyui.comfy import Comfy
+from comfyui.routes import routes_of
 from comput3.csm import csm_page
 from comput3.gradio_app import GradioApp
 from comput3.models import LocalModels
@@ -27,11 +29,12 @@ Death = Literal["close", "hang"]
 class Node:
     """`booted` and `hung` are turned by its cloud. A dead node's port answers nobody until `aclose`."""
 
-    def __init__(self, key: str, pages: list[GradioApp], folder: Path) -> None:
+    def __init__(self, key: str, pages: list[GradioApp], comfy: Comfy, folder: Path) -> None:
         self.booted = False
         self.hung = False
         self._key = key
         self._pages = pages
+        self.comfy = comfy
         self._folder = folder
         self._server: LoopbackServer | None = None
 
@@ -42,9 +45,11 @@ class Node:
             GradioApp(base, blocks, folder / base[1:], lambda: work.knobs.heartbeat_s)
             for base, blocks in pages.items()
         ]
-        node = cls(key, apps, folder)
-        routes = [Route("/", _root), *(route for app in apps for route in app.routes())]
-        node._server = await LoopbackServer.start(_Gate(node, Starlette(routes=routes)))
+        node = cls(key, apps, Comfy(folder / "ui"), folder)
+        apps_routes = [route for app in apps for route in app.routes()]
+        routes = [Route("/", _root), *apps_routes, *routes_of(node.comfy, "/ui")]
+        node._server = await LoopbackServer.start(_Gate(node, Starlette(routes=routes)), sockets=True)
+        node.comfy.start()
         return node
 
     @property
@@ -59,6 +64,7 @@ class Node:
             page.frozen = True
         if how == "close" and self._server is not None:
             await self._server.cut()
+        await self.comfy.stop(silent=how == "hang")
         for page in self._pages:
             await page.stop()
 
@@ -68,7 +74,7 @@ class Node:
             await self._server.aclose()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def refusal(self, request: Request) -> Response | None:
+    def refusal(self, request: HTTPConnection) -> Response | None:
         if request.headers.get("x-c3-api-key") != self._key:
             return JSONResponse({"message": "Unauthorized"}, 401)
         return None if self.booted else bad_gateway()
@@ -84,7 +90,11 @@ class _Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._node.hung:
             await asyncio.Event().wait()
-        await (self._node.refusal(Request(scope)) or self._app)(scope, receive, send)
+        refusal = self._node.refusal(HTTPConnection(scope))
+        if refusal is not None and scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await (refusal or self._app)(scope, receive, send)
 
 
 def bad_gateway() -> Response:

@@ -6,16 +6,17 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 from gpulease.contract.agent import EngineOffer
+from gpulease.contract.jobs import Phase
 from worker_image.engines.base import EngineConfig, EngineJob, Outcome, Report
 from worker_image.engines.comfyui.client import ComfyUI
 from worker_image.engines.comfyui.offers import SONIC, find_sonic
 from worker_image.engines.comfyui.portrait import make_portrait, media_programs
-from worker_image.engines.comfyui.ticking import Repeating, ticking
 from worker_image.engines.comfyui.workflow import run_workflow
 from worker_image.faults import HostFault, InputFault
 
 PROBE_S_MAX = 4.0
 FREE_S_MAX = 2.0
+TICK_S = 0.25
 _UNSET = "no ComfyUI is configured: name its address in GPULEASE_COMFYUI_URL"
 
 Result = TypeVar("Result")
@@ -107,3 +108,41 @@ def known(model: str | None) -> str:
 async def _within(seconds: float, asking: Awaitable[Result]) -> Result:
     async with asyncio.timeout(seconds):
         return await asking
+
+
+class Repeating:
+    """A report that can be made once more. A repeated one is no progress."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._last: tuple[float, str | None] = (0.0, None)
+        self._more: dict[str, Any] = {"phase": Phase.PREPARING}
+
+    def __call__(
+        self,
+        share: float,
+        message: str | None = None,
+        *,
+        phase: Phase = Phase.INFERRING,
+        step: int | None = None,
+        total_steps: int | None = None,
+    ) -> None:
+        self._last = (share, message)
+        self._more = {"phase": phase, "step": step, "total_steps": total_steps}
+        self.again()
+
+    def again(self) -> None:
+        self._report(*self._last, **self._more)
+
+
+async def ticking(making: Coroutine[Any, Any, Result], report: Repeating) -> Result:
+    """Awaits it. When the report raises, it is cancelled, and has ended before that goes on."""
+    task = asyncio.create_task(making)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=TICK_S)
+            report.again()
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""`portrait` and `comfyui` by the ComfyUI of a rented node."""
