@@ -181,6 +181,7 @@ async def _one_agent(
     settings = running.machine.settings
     key = settings.worker_key.get_secret_value() if settings.worker_key else None
     link = Link(settings.orchestrator_url or "", settings.worker_id or "", key)
+    link.direct_for = running.jobs.delivery.direct_for
     agent = Agent(running.machine, link, gate=running.gate)
     agent.first_contact_s_max, agent.on_busy = patience_s, on_busy
     ending = asyncio.create_task(_when(running.stop, agent))

@@ -17,9 +17,10 @@ from typing import TypeVar
 
 import httpx
 from pydantic import BaseModel
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential, wait_random
 
 from gpulease.contract import agent as wire
+from worker_image.engines.base import MadeFile
 
 CALL_S_MAX = 15.0
 CLAIM_MARGIN_S = 10.0
@@ -32,6 +33,7 @@ _SPENT_STATUS = (403, 404, 410)
 
 Reply = TypeVar("Reply", bound=BaseModel)
 Value = TypeVar("Value")
+DirectFor = Callable[[wire.UploadGrant], Callable[[MadeFile], Awaitable[None]] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,12 @@ class Link:
     """One worker's line to its orchestrator. `heard_at` is monotonic: when it last answered anything sensible.
 
     `clock_off_s` is how far this machine's clock was before the orchestrator's then, as far as its replies tell.
+    `direct_for` says how the machine's owner, who may have keys of their own, stores what a grant is for.
     """
 
     def __init__(self, base_url: str, worker_id: str, key: str | None) -> None:
         self._known = (base_url, worker_id, key)
+        self.direct_for: DirectFor = lambda _: None
         self._base = f"{base_url.rstrip('/')}/internal/workers/{worker_id}"
         headers = {"User-Agent": "gpulease-worker"} | ({"X-Internal-API-Key": key} if key else {})
         timeout = httpx.Timeout(CALL_S_MAX)
@@ -160,7 +164,7 @@ async def patiently(call: Callable[[], Awaitable[Value]], *, for_s: float) -> Va
     """Repeats a call that may be repeated while the orchestrator is out of reach, for that long."""
     tries = AsyncRetrying(
         stop=stop_after_delay(for_s),
-        wait=wait_exponential_jitter(initial=0.2, max=5, jitter=0.5),
+        wait=wait_exponential(multiplier=0.2, max=5) + wait_random(0, 0.5),
         retry=retry_if_exception_type(Unreachable),
         reraise=True,
     )

@@ -111,7 +111,7 @@ class LocalJobs:
         delivery: Delivery | None = None,
     ) -> None:
         self._executor = executor
-        self._delivery = delivery or Delivery()
+        self.delivery = delivery or Delivery()
         self._slots = slots
         self._fetcher = fetcher
         self._folder = folder
@@ -240,7 +240,7 @@ class LocalJobs:
         self._release(job)
         job.note(Step(Phase.UPLOADING, 0.0))
         if asked.handover is not None:
-            stored = await hand_over(asked.handover, made.outcome.files)
+            stored = await hand_over(asked.handover, made.outcome.files, self.delivery.direct_for)
             await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
             return Answer(made, stored=stored)
         return Answer(made, await self._deliver(job, asked, made))
@@ -256,7 +256,7 @@ class LocalJobs:
 
     async def _deliver(self, job: _Job, asked: Asked, made: Made) -> tuple[LocalFile, ...]:
         outcome = made.outcome
-        delivery = self._delivery if asked.deliver else Delivery()
+        delivery = self.delivery if asked.deliver else Delivery()
         facts = Facts(asked.job_id, asked.engine, outcome.model, made.backend, outcome.metrics)
         delivered = await delivery.deliver(outcome, facts)
         if delivery.stores and not asked.keep:

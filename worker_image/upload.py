@@ -17,7 +17,7 @@ from gpulease.contract.engines import Url
 from gpulease.contract.jobs import OutputFile
 from worker_image.engines.base import MadeFile
 from worker_image.faults import HostFault
-from worker_image.link import Link, LinkError, Piece, Rejected, Spent, Unreachable, patiently
+from worker_image.link import DirectFor, Link, LinkError, Piece, Rejected, Spent, Unreachable, patiently
 
 HANDED_OVER_S_MAX = 120.0
 PARTS_AT_ONCE = 2
@@ -51,7 +51,8 @@ async def upload(link: Link, attempt: int, incarnation: str, file: MadeFile, *, 
 
     async def once() -> OutputFile:
         grant = await link.grant(attempt, asked)
-        await _put(speaker, grant, path, size_bytes)
+        put = link.direct_for(grant)
+        await (put(file) if put else _put(speaker, grant, path, size_bytes))
         return OutputFile(
             name=file.name,
             key=grant.key,
@@ -110,9 +111,12 @@ class Handover(Lenient):
     incarnation: str
 
 
-async def hand_over(to: Handover, files: tuple[MadeFile, ...]) -> tuple[OutputFile, ...]:
+async def hand_over(
+    to: Handover, files: tuple[MadeFile, ...], direct_for: DirectFor
+) -> tuple[OutputFile, ...]:
     """Raises: HostFault: one could not be stored, or the attempt is over."""
     link = Link(to.orchestrator, to.worker_id, to.worker_key)
+    link.direct_for = direct_for
     try:
         return tuple(
             [await upload(link, to.attempt, to.incarnation, file, for_s=HANDED_OVER_S_MAX) for file in files]

@@ -48,6 +48,7 @@ class Emulator:
     forgotten: bool = False
     lost_claims: int = 0
     failing_puts: int = 0
+    bucket: str | None = None
     stale_progress: set[int] = field(default_factory=set)
     stale_seen: set[int] = field(default_factory=set)
     stale_finish: set[int] = field(default_factory=set)
@@ -165,7 +166,8 @@ def _attempt_routes(app: FastAPI, world: Emulator) -> None:
     async def upload(attempt: int, request: Request) -> dict[str, Any]:
         _check(world, request)
         key = f"{attempt}/{(await request.json())['name']}"
-        return {"key": key, "url": f"{world.url}/storage/{key}", "headers": {"X-Grant": "yes"}}
+        place = {"bucket": world.bucket, "object_name": f"ours/{key}"} if world.bucket else {}
+        return {"key": key, "url": f"{world.url}/storage/{key}", "headers": {"X-Grant": "yes"}, **place}
 
     @app.post(base + "/finish")
     async def finish(attempt: int, request: Request) -> dict[str, str]:
