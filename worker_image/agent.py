@@ -27,6 +27,8 @@ from worker_image.serving.machine import Machine
 FIRST_CONTACT_S_MAX = 120.0
 GOODBYE_S_MAX = 2.0
 RETRY_S = 1.0
+HINT_AFTER_S = 1.0
+"""A job that lasts so long leaves time to fetch the next one's inputs; a heartbeat asks for their names."""
 STOPPED = Fault(kind="host", code="worker_stopped", message="The worker was stopped before the job was done.")
 ORPHANED = Fault(kind="host", code="worker_orphaned", message="The worker lost touch with the orchestrator.")
 
@@ -160,9 +162,14 @@ class Agent:
 
     def _on_held(self) -> None:
         self._publish()
+        asyncio.get_running_loop().call_later(HINT_AFTER_S, self._ask_for_hint, self._held.ids)
         if self._was_busy != bool(self._held.ids):
             self._was_busy = not self._was_busy
             self.on_busy(self._was_busy)
+
+    def _ask_for_hint(self, held: tuple[int, ...]) -> None:
+        if held and held == self._held.ids:
+            self._publish(now=True)
 
     def _publish(self, *, now: bool = False) -> None:
         if self._beats is not None:

@@ -210,6 +210,7 @@ async def test_a_paused_worker_claims_nothing(world: Emulator, start: Start):
 
 async def test_it_ends_when_told_to_while_nobody_answers(start: Start):
     worker = start(GPULEASE_ORCHESTRATOR_URL="http://127.0.0.1:9")
-    await asyncio.sleep(4)
+    await until(lambda: "connecting" in worker.log)
+    await asyncio.sleep(1)
     worker.process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(worker.process.wait, 10) == 0
