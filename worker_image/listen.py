@@ -11,6 +11,7 @@ import uvicorn
 from worker_image.agent import Machine
 from worker_image.local import LocalJobs
 from worker_image.web.app import make_app
+from worker_image.web.hpc.routes import open_hpc
 
 _CANNOT_LISTEN = 1
 _GOODBYE_S = 5
@@ -33,10 +34,17 @@ async def serve_http(machine: Machine, jobs: LocalJobs, port: int, stop: asyncio
         _log.error("cannot_listen", host=settings.host, port=port, error=str(error), hint=hint)
         stop.set()
         return _CANNOT_LISTEN
+    try:
+        hpc = open_hpc(settings, machine.slots, machine.scratch / "hpc")
+    except ValueError as error:
+        listener.close()
+        _log.error("cannot_serve_hpc", error=str(error))
+        stop.set()
+        return _CANNOT_LISTEN
     key = settings.worker_key.get_secret_value() if settings.worker_key else None
     server = _Server(
         uvicorn.Config(
-            make_app(jobs, machine.executor.offers, key, machine),
+            make_app(jobs, machine.executor.offers, key, machine, hpc),
             lifespan="off",
             log_level="warning",
             timeout_graceful_shutdown=_GOODBYE_S,
@@ -44,6 +52,8 @@ async def serve_http(machine: Machine, jobs: LocalJobs, port: int, stop: asyncio
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await stop.wait()
+    if hpc is not None:
+        await hpc.renders.aclose()
     await jobs.drain(settings.grace_s)
     server.should_exit = True
     await serving

@@ -41,14 +41,14 @@ def main() -> None:
 
     tell(version=f"blender-{bpy.app.version_string}")
     try:
-        render(asked, folder / "out", prepared(asked, folder, tell), tell)
+        render(asked, folder, prepared(asked, folder, tell), tell)
     except WrongInput as error:
         tell(fault=str(error)[:LISTED_LETTERS_MAX])
 
 
 def prepared(asked: Any, folder: Path, tell: Tell) -> list[Any]:
     """The cameras to render from, with everything else set; None is the one that the frame says."""
-    open_project(folder / asked["project"])
+    open_project(below(folder, asked["project"]))
     scene = bpy.context.scene
     swapped = replace_materials(asked["materials"], folder / "library.blend")
     ignored = make_safe(folder)
@@ -74,6 +74,14 @@ def prepared(asked: Any, folder: Path, tell: Tell) -> list[Any]:
         ignored=ignored,
     )
     return cameras
+
+
+def below(folder: Path, name: str) -> Path:
+    """Whoever wrote the parameters, nothing outside their folder is opened or written."""
+    path = folder / name
+    if not is_below(str(path), folder):
+        raise WrongInput(f"{name} leads out of its folder")
+    return path
 
 
 def open_project(path: Path) -> None:
@@ -256,7 +264,7 @@ def without_denoiser(scene: Any) -> list[str]:
     return ["denoising"]
 
 
-def render(asked: Any, out: Path, cameras: list[Any], tell: Tell) -> None:
+def render(asked: Any, folder: Path, cameras: list[Any], tell: Tell) -> None:
     scene = bpy.context.scene
     show_samples(scene)
     total, done = len(asked["frames"]) * len(cameras), 0
@@ -264,7 +272,8 @@ def render(asked: Any, out: Path, cameras: list[Any], tell: Tell) -> None:
         scene.frame_set(frame)
         for number, camera in enumerate(cameras):
             scene.camera = camera or scene.camera
-            scene.render.filepath = str(out / asked["picture"].format(frame=frame, camera=number))
+            picture = "out/" + asked["picture"].format(frame=frame, camera=number)
+            scene.render.filepath = str(below(folder, picture))
             bpy.ops.render.render(write_still=True)
             done += 1
             tell(frame=frame, done=done)

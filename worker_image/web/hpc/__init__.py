@@ -1,0 +1,1 @@
+"""`/hpc`: this worker as a render machine of others' farms."""
