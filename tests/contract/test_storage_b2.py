@@ -1,7 +1,7 @@
 """What only B2 does: capabilities, caps, versions, tokens for a prefix, and two APIs over one bucket."""
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -26,9 +26,8 @@ async def b2(tmp_path):
 
 @asynccontextmanager
 async def storage_for(account, folder):
-    made = B2Storage(account, folder / "other", sizes=SIZES)
-    yield made
-    await made.aclose()
+    async with aclosing(B2Storage(account, folder / "other", sizes=SIZES)) as made:
+        yield made
 
 
 async def test_ours_lies_below_its_prefix(b2):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -36,9 +36,8 @@ async def s3(seaweed):
 
 @asynccontextmanager
 async def storage_at(account):
-    made = S3Storage(account, sizes=SIZES, piece_bytes=PART_BYTES)
-    yield made
-    await made.aclose()
+    async with aclosing(S3Storage(account, sizes=SIZES, piece_bytes=PART_BYTES)) as made:
+        yield made
 
 
 def error_page(status, code):
@@ -57,11 +56,11 @@ async def scripted(replies):
         return replies[min(len(asked), len(replies)) - 1]
 
     methods = ["GET", "HEAD", "PUT", "POST", "DELETE"]
-    server = await LoopbackServer.start(Starlette(routes=[Route("/{any:path}", answer, methods=methods)]))
-    url = f"http://{server.address}"
-    async with storage_at(S3Account(url, url, "results", "key", "very-secret")) as storage:
-        yield storage, asked
-    await server.aclose()
+    app = Starlette(routes=[Route("/{any:path}", answer, methods=methods)])
+    async with aclosing(await LoopbackServer.start(app)) as server:
+        url = f"http://{server.address}"
+        async with storage_at(S3Account(url, url, "results", "key", "very-secret")) as storage:
+            yield storage, asked
 
 
 async def test_a_server_that_is_not_there_is_said_soon():

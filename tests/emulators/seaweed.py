@@ -60,13 +60,15 @@ class Seaweed:
             self._process = None
 
     def _until_ready(self) -> None:
-        """It answers before it has made the bucket."""
+        """It answers before it has made the bucket, and before it finds its files."""
         end = time.monotonic() + START_S_MAX
         with contextlib.closing(self.client()) as client:
             while time.monotonic() < end:
                 assert self._process.poll() is None, (self._folder / "weed.log").read_text()[-2000:]
                 with contextlib.suppress(ClientError, BotoCoreError):
-                    client.head_bucket(Bucket=self.bucket)
+                    client.put_object(Bucket=self.bucket, Key="ready", Body=b"yes")
+                    assert client.get_object(Bucket=self.bucket, Key="ready")["Body"].read() == b"yes"
+                    client.delete_object(Bucket=self.bucket, Key="ready")
                     return
                 time.sleep(0.05)
         raise AssertionError(f"SeaweedFS is not up within {START_S_MAX} s")

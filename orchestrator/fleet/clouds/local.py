@@ -8,7 +8,7 @@ import sys
 import structlog
 
 from orchestrator.settings import Settings
-from provider_clients.local import LocalProvider
+from provider_clients.local import LocalProvider, inherited
 from scaling.snapshot import Capability
 
 PROBE_S_MAX = 60.0
@@ -41,13 +41,13 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 async def _probe(environment: dict[str, str]) -> tuple[Capability, ...]:
-    """Asks `python -m worker_image --probe`, in a process of its own, what runs here."""
+    """Asks `python -m worker_image --probe`, in a process that sees what a worker will see, what runs here."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "worker_image",
         "--probe",
-        env={**os.environ, **environment},
+        env={**inherited(), **environment},
         stdout=asyncio.subprocess.PIPE,
     )
     try:
