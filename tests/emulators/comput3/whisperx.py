@@ -8,6 +8,7 @@ from comput3.gradio_app import Blocks
 from comput3.gradio_parts import Part, checkbox, dropdown, number, textbox
 from comput3.models import LocalModels
 from comput3.work import Work
+from worker_image.faults import InputFault
 
 MODELS = ("tiny.en",)
 INPUTS = (
@@ -72,7 +73,10 @@ async def _hear(models: LocalModels, values: list[Any], folder: Path) -> list[An
     if audio is None:
         raise ValueError("expected str, bytes or os.PathLike object, not NoneType")
     asked = {"model": model, "task": task, "language": language or ""}
-    made = await models.run("whisper", asked, {"audio_url": str(audio)}, folder)
+    try:
+        made = await models.run("whisper", asked, {"audio_url": str(audio)}, folder)
+    except InputFault as fault:  # The real page says it in ffmpeg's words.
+        raise RuntimeError(f"Failed to load audio: {fault.message}") from fault
     found = {Path(one.path).suffix: Path(one.path) for one in made.files}
     segments = json.loads(found[".json"].read_text(encoding="utf-8"))["segments"]
     text = "".join(f"{one['text'].strip()}\n" for one in segments)
