@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gpulease import __version__
-from gpulease.cli import doctor, fleet, jobs, keys, providers, run, server
+from gpulease.cli import bench_gpu, doctor, fleet, jobs, keys, providers, run, server
 from gpulease.cli.demo import story
 from gpulease.cli.terminal import err
 from gpulease.client import BadCredentials, ClientError, Unreachable
@@ -47,7 +47,7 @@ for panel, commands in (
     ("Jobs", (run.run, run.submit, jobs.jobs, jobs.job, jobs.watch, jobs.result, jobs.cancel)),
     ("Fleet", (fleet.workers, fleet.pause, fleet.resume, fleet.drain, fleet.stop)),
     ("Fleet", (fleet.engines, fleet.plan, fleet.costs, fleet.leases)),
-    ("Programs", (server.up, server.worker)),
+    ("Programs", (server.up, server.worker, bench_gpu.bench_gpu)),
 ):
     for command in commands:
         app.command(rich_help_panel=panel)(command)

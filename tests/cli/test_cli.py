@@ -15,7 +15,7 @@ from gpulease.cli.main import main
 COMMANDS = (
     *("demo", "up", "worker", "submit", "run", "jobs", "job", "watch", "result", "cancel"),
     *("workers", "pause", "resume", "drain", "stop", "engines", "plan", "costs", "leases"),
-    *("providers", "doctor", "keys"),
+    *("providers", "doctor", "bench-gpu", "keys"),
 )
 
 
@@ -222,13 +222,13 @@ def test_leases_show_interval_price_and_cost(gpulease):
 
 
 def test_doctor_finds_the_server_and_says_what_can_run(gpulease):
-    done = gpulease("doctor", "--json")
+    done = gpulease("doctor", "--quick", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert done.returncode == 0
     assert checks["python"]["ok"]
     assert checks["server"]["ok"]
     assert all(check["detail"] for check in checks.values())
-    assert "python" in gpulease("doctor").stdout
+    assert "python" in gpulease("doctor", "--quick").stdout
 
 
 def test_keys_are_shown_once_and_listed_without_their_secret(gpulease, tmp_path):

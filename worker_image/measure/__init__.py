@@ -1,0 +1,1 @@
+"""Engines tried and measured on this machine: what `gpulease doctor` and `gpulease bench-gpu` show."""
