@@ -25,53 +25,55 @@ TEMPLATE = """{% for turn in messages %}{{ '<|begin_of_text|>[' + turn['role'] +
 {% endif %}{% endfor %}{% endfor %}"""
 
 
-def make_model(folder: Path) -> None:
-    """A whole model in the folder's format: two layers each way, a codec of 80 ms a frame, a tokenizer of letters."""
-    import torch  # noqa: PLC0415  Skipped where it is not installed.
-    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415  As above.
-    from transformers import (  # noqa: PLC0415  As above.
-        CsmConfig,
-        CsmForConditionalGeneration,
-        CsmProcessor,
-        EncodecFeatureExtractor,
-        PreTrainedTokenizerFast,
-    )
+SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|AUDIO|>", "<|audio_eos|>", "<|pad|>", "<unk>"]
+LETTERS = {word: at for at, word in enumerate([*SPECIAL, *map(chr, range(32, 127))])}
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+}
+CODEC = {
+    **SMALL,
+    "num_hidden_layers": 1,
+    "num_filters": 4,
+    "codebook_size": 64,
+    "codebook_dim": 16,
+    "num_quantizers": 4,
+    "vector_quantization_hidden_dimension": 16,
+    "upsample_groups": 32,
+}
+DEPTH = {
+    **SMALL,
+    "num_hidden_layers": 1,
+    "num_codebooks": 4,
+    "backbone_hidden_size": 32,
+    "vocab_size": 64,
+    "pad_token_id": 63,
+}
 
-    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|AUDIO|>", "<|audio_eos|>", "<|pad|>", "<unk>"]
-    letters = {word: at for at, word in enumerate([*special, *map(chr, range(32, 127))])}
-    tokenizer = Tokenizer(models.WordLevel(letters, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<|pad|>", additional_special_tokens=special
-    )
-    extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=24_000)
-    CsmProcessor(extractor, fast, chat_template=TEMPLATE).save_pretrained(folder)
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    codec = {**small, "num_filters": 4, "codebook_size": 64, "codebook_dim": 16, "num_quantizers": 4}
-    codec |= {"vector_quantization_hidden_dimension": 16, "num_key_value_heads": 2, "head_dim": 16}
-    codec |= {"upsample_groups": 32}
-    deep = {
-        **small,
-        "num_codebooks": 4,
-        "backbone_hidden_size": 32,
-        "vocab_size": 64,
-        "num_key_value_heads": 2,
-    }
+
+def make_model(folder: Path) -> None:
+    """A whole model in the folder's format: two layers, a codec of 80 ms a frame, a tokenizer of letters."""
+    import torch  # noqa: PLC0415  Skipped where it is not installed.
+    from transformers import CsmConfig, CsmForConditionalGeneration  # noqa: PLC0415  As above.
+
+    save_processor(folder)
     torch.manual_seed(0)
     config = CsmConfig(
-        **{**small, "num_hidden_layers": 2},
-        num_key_value_heads=2,
-        head_dim=16,
+        **SMALL,
+        num_hidden_layers=2,
         num_codebooks=4,
         vocab_size=64,
-        text_vocab_size=len(letters),
-        audio_token_id=letters["<|AUDIO|>"],
-        audio_eos_token_id=letters["<|audio_eos|>"],
-        pad_token_id=letters["<|pad|>"],
+        text_vocab_size=len(LETTERS),
+        audio_token_id=LETTERS["<|AUDIO|>"],
+        audio_eos_token_id=LETTERS["<|audio_eos|>"],
+        pad_token_id=LETTERS["<|pad|>"],
         codebook_pad_token_id=63,
         codebook_eos_token_id=0,
-        depth_decoder_config={**deep, "head_dim": 16, "pad_token_id": 63},
-        codec_config=codec,
+        depth_decoder_config=DEPTH,
+        codec_config=CODEC,
         max_position_embeddings=2048,
     )
     model = CsmForConditionalGeneration(config)
@@ -80,6 +82,26 @@ def make_model(folder: Path) -> None:
             codes.normal_()
     model.lm_head.weight.data.mul_(200)  # Else all codes are alike to it, whatever it has heard.
     model.save_pretrained(folder)
+
+
+def save_processor(folder: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415  As above.
+    from transformers import (  # noqa: PLC0415  As above.
+        CsmProcessor,
+        EncodecFeatureExtractor,
+        PreTrainedTokenizerFast,
+    )
+
+    tokenizer = Tokenizer(models.WordLevel(LETTERS, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        pad_token="<|pad|>",
+        additional_special_tokens=SPECIAL,
+    )
+    extractor = EncodecFeatureExtractor(feature_size=1, sampling_rate=24_000)
+    CsmProcessor(extractor, fast, chat_template=TEMPLATE).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
