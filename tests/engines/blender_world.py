@@ -147,6 +147,10 @@ class Bench:
     def __post_init__(self) -> None:
         self.pool = HostPool(self.config, self.folder / "hosts")
 
+    def printed(self) -> list[str]:
+        """By the engines' processes until now."""
+        return [line for log in self.folder.glob("hosts/*/log") for line in log.read_text().splitlines()]
+
     async def run(self, engine: str, asked: dict, **files: Path) -> Outcome:
         folder = self.folder / f"job-{len(list(self.folder.glob('job-*')))}"
         folder.mkdir()

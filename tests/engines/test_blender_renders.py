@@ -1,10 +1,13 @@
 """Blender for real: cameras, sizes, materials, projects in a zip, formats, and what it tells on the way."""
 
+import asyncio
+import time
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import av
+import psutil
 import pytest
 from blender_world import BLENDER, Bench, colour, make_scenes, program
 from PIL import Image
@@ -124,6 +127,20 @@ async def test_formats_are_what_they_are_called(bench: Bench, scenes: Path):
     for output, start in starts.items():
         made = await render(bench, scenes / "studio.blend", output=output, samples=1)
         assert content(made).startswith(start)
+
+
+async def test_a_render_that_is_taken_back_ends_at_once(bench: Bench, scenes: Path):
+    long = {"samples": 50_000, "resolution": "4k", "camera": "Front"}
+    rendering = asyncio.create_task(render(bench, scenes / "studio.blend", **long))
+    async with asyncio.timeout(20):
+        while not any("Fra:" in line for line in bench.printed()):
+            await asyncio.sleep(0.1)
+    began = time.monotonic()
+    rendering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await rendering
+    assert time.monotonic() - began < 2
+    assert not any(process.name() == "blender" for process in psutil.Process().children(recursive=True))
 
 
 @pytest.mark.slow

@@ -101,4 +101,4 @@ async def test_a_frame_is_rendered_there_and_a_wrong_one_is_told(
                 while (task := (await api.get("/hpc/status")).json()["Task"])["IsRunning"]:
                     await asyncio.sleep(0.05)
         assert (task["TaskId"], task["IsSuccess"]) == (taken, False)
-    await until(lambda: left(share) == [])
+        await until(lambda: left(share) == [])

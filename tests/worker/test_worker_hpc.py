@@ -301,3 +301,12 @@ async def test_a_worker_that_ends_takes_its_render_along(start: Start, tmp_path:
     await worker.exit_code()
     kin = [int(pid) for pid in pids.read_text().split()]
     await until(lambda: not any(psutil.pid_exists(pid) for pid in kin))
+
+
+async def test_a_wrong_file_of_programs_stops_the_start(start: Start, tmp_path: Path):
+    path = tmp_path / "HPCServer.json"
+    path.write_text("{}")
+    worker = start(GPULEASE_HPC_ENGINES=str(path), GPULEASE_WORKER_PORT="0")
+    assert await worker.exit_code() == 1
+    assert "cannot_serve_hpc" in worker.log
+    assert "RenderingEngines" in worker.log
