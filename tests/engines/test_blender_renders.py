@@ -1,6 +1,8 @@
 """Blender for real: cameras, sizes, materials, projects in a zip, formats, and what it tells on the way."""
 
 import asyncio
+import shutil
+import subprocess
 import time
 import zipfile
 from collections.abc import AsyncIterator
@@ -14,8 +16,10 @@ from PIL import Image
 
 from worker_image.engines.base import EngineConfig, Outcome
 from worker_image.engines.blender.backend import Blender
-from worker_image.engines.confined import confines
+from worker_image.engines.confined import confined, confines
 from worker_image.faults import HostFault, InputFault
+from worker_image.web.hpc.arguments import vector
+from worker_image.web.hpc.engines import Engine, Farm
 
 pytestmark = pytest.mark.skipif(BLENDER is None, reason="the program blender is not installed")
 
@@ -122,6 +126,7 @@ async def test_a_zip_brings_its_textures_and_without_them_they_are_named(
     assert bare.data["missing"][0].endswith("textures/wood.png")
 
 
+@pytest.mark.slow
 async def test_formats_are_what_they_are_called(bench: Bench, scenes: Path):
     starts = {"JPEG": b"\xff\xd8\xff", "EXR": b"\x76\x2f\x31\x01"}
     for output, start in starts.items():
@@ -176,6 +181,19 @@ async def test_nothing_that_a_file_would_do_beside_is_done(bench: Bench, scenes:
     assert made.data["frames"] == 2
     assert there(outside) == before
     assert {"file output nodes", "Freestyle scripts", "caches outside the project"} <= set(made.ignored)
+
+
+def test_a_farms_own_line_does_nothing_beside_either(scenes: Path, outside: Path, tmp_path: Path):
+    """As `/hpc` runs it: no script of a job, but what a file could do is switched off once it is open."""
+    before, scene = there(outside), tmp_path / "hostile.blend"
+    shutil.copy(scenes / "hostile.blend", scene)
+    engine = Engine("blender", str(BLENDER), is_blender=True)
+    line = vector(
+        Farm((engine,), (tmp_path,), 60), engine, f"blender -b {scene} -o //out_## -F PNG -x 1 -f 1"
+    )
+    subprocess.run(confined(line, [str(tmp_path)]), check=True, capture_output=True, timeout=60)
+    assert colour(tmp_path / "out_01.png")
+    assert there(outside) == before
 
 
 async def test_files_elsewhere_on_the_machine_are_not_read(bench: Bench, scenes: Path, outside: Path):
