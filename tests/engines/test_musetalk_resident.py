@@ -47,6 +47,7 @@ async def test_a_longer_speech_searches_only_what_is_new(tmp_path: Path):
         assert world.counts["landmarks"] == 30
 
 
+@pytest.mark.slow
 async def test_a_warm_job_is_faster_than_a_process_a_job(tmp_path: Path):
     """Two jobs on one face, where the models take a while to load."""
     took = {}

@@ -1,15 +1,12 @@
 """Where the face is in each frame of a film, and what the network sees of it: kept, so that it is found out once."""
 
-import contextlib
-import io
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from .models import Models
+from .models import Models, quiet
 
 FACES_MAX = 30_000
 CHUNK = 4
@@ -68,17 +65,3 @@ class Avatars:
         cv2 = import_module("cv2")
         crop = cv2.resize(frame[top:bottom, left:right], (_SIDE, _SIDE), interpolation=cv2.INTER_LANCZOS4)
         return Face((left, top, right, bottom), self._models.vae.get_latents_for_unet(crop))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps banners and bars of single frames out of the log, unless there is an error to explain."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            yield
-    except ZeroDivisionError:
-        raise
-    except BaseException:
-        sys.stderr.write(said.getvalue()[-4000:] + "\n")
-        raise

@@ -1,12 +1,20 @@
 """MuseTalk's models, loaded once. The calls are those of its own script (v1.5); paths in it are its checkout's."""
 
+import contextlib
+import io
+import sys
+import tempfile
+import wave
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from .mmcv_ops import stand_in_for_absent_operators
 
 WHISPER = "./models/whisper"
+_RATE_HZ = 16_000
 
 
 @dataclass(slots=True)
@@ -81,4 +89,30 @@ def load(unet_model: str, unet_config: str) -> Models:
         parsers={},
     )
     models.parser(90, 90)
+    with quiet():
+        _listen_once(models)
     return models
+
+
+def _listen_once(models: Models) -> None:
+    """To a second of silence: what reads sound is imported, and compiled, when it is first used."""
+    with tempfile.TemporaryDirectory() as folder:
+        silence = str(Path(folder, "silence.wav"))
+        with wave.open(silence, "wb") as file:
+            file.setparams((1, 2, _RATE_HZ, 0, "NONE", ""))
+            file.writeframes(bytes(2 * _RATE_HZ))
+        models.listener.get_audio_feature(silence)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps banners and bars of single frames out of the log, unless there is an error to explain."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            yield
+    except ZeroDivisionError:
+        raise
+    except BaseException:
+        sys.stderr.write(said.getvalue()[-4000:] + "\n")
+        raise

@@ -72,9 +72,8 @@ def speak(models: Models, avatars: Avatars, job: dict[str, Any], channel: Channe
 def _sound_of(models: Models, job: dict[str, Any]) -> Any:
     params = job["params"]
     features, length = models.listener.get_audio_feature(job["voice"])
-    features = [one.to(dtype=models.dtype) for one in features]
     chunks = models.listener.get_whisper_chunk(
-        features,
+        [one.to(dtype=models.dtype) for one in features],
         models.device,
         models.dtype,
         models.whisper,
