@@ -6,7 +6,7 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS system
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-       ca-certificates curl python3.11 python3.11-venv tini \
+       ca-certificates curl ffmpeg python3.11 python3.11-venv tini \
     && rm -rf /var/lib/apt/lists/*
 
 FROM system AS built
