@@ -57,6 +57,8 @@ from scaling.states import WorkerState
 
 STOP_S_MAX = 20.0
 FIRST_OFFERS_S_MAX = 3.0
+BODY_BYTES_MAX = 16 * 1024**2
+"""Of a request that is read whole: a thousand jobs of 16 KiB."""
 log = structlog.get_logger()
 
 
@@ -256,13 +258,15 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
         description="Leases GPUs, runs media jobs on them, and lets them go.",
         lifespan=lifespan,
         responses=PROBLEMS,
+        max_body_size=BODY_BYTES_MAX,
     )
     install(app)
     app.state.parts = orchestrator.parts
-    for surface in (jobs, events, uploads, fleet, providers, money, internal, salad, health):
+    for surface in (jobs, events, fleet, providers, money, internal, salad, health):
         app.include_router(surface.router)
+    app.include_router(uploads.router, max_body_size=sys.maxsize)  # These count for themselves.
     if isinstance(orchestrator.parts.storage, LocalStorage):
-        app.include_router(files_router(orchestrator.parts.storage))
+        app.include_router(files_router(orchestrator.parts.storage), max_body_size=sys.maxsize)
     return app
 
 

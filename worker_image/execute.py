@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.jobs import OutputFile, Phase
+from gpulease.contract.plain import check_plain
 from worker_image.engines.base import EngineJob, Outcome
 from worker_image.engines.registry import choose
 from worker_image.faults import Faulted, HostFault, InputFault
@@ -178,9 +179,19 @@ async def within_its_time(work: Work, making: Awaitable[Made], gpu_class: str) -
             made = await making
     except TimeoutError as error:
         raise InputFault("timed_out", "The job ran past its max_time and was stopped.") from error
+    _check_words(made.outcome)
     wall_s = round(time.monotonic() - started, 3)
     own: dict[str, float | int | str] = {"SCRIPT_WALL_TIME_SEC": wall_s, "gpu_class": gpu_class}
     return replace(made, outcome=replace(made.outcome, metrics={**made.outcome.metrics, **own}))
+
+
+def _check_words(outcome: Outcome) -> None:
+    """What a backend says of its result must reach those who asked for it."""
+    try:
+        check_plain((outcome.text, outcome.data))
+    except ValueError as error:
+        why = f"What the engine says of its result cannot be passed on: {error}"
+        raise HostFault("result_unreadable", why) from error
 
 
 @contextlib.asynccontextmanager
@@ -210,6 +221,14 @@ async def fetch_inputs(work: Work, fetcher: Fetcher, prefetched: Prefetched, ear
     for number, (name, url) in enumerate(work.inputs.items()):
         path = work.folder / f"input-{number}"
         if not await prefetched.take(work.id, name, path):
-            await fetcher.fetch(url, path)
+            await _fetch(name, url, path, fetcher)
         files[name] = str(path)
     return files
+
+
+async def _fetch(name: str, url: str, path: Path, fetcher: Fetcher) -> None:
+    """A fault of the URL names the input."""
+    try:
+        await fetcher.fetch(url, path)
+    except InputFault as fault:
+        raise InputFault(fault.code, f"{name}: {fault.message}") from fault

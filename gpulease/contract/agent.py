@@ -6,10 +6,11 @@ All calls go from the agent to `/internal/workers/{worker_id}/…`. Reports carr
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from gpulease.contract.base import Lenient
 from gpulease.contract.jobs import Fault, OutputFile, Phase, Result
+from gpulease.contract.plain import check_plain
 
 LOG_CHUNK_BYTES_MAX = 64 * 1024
 
@@ -178,6 +179,13 @@ class FinishReport(Lenient):
     incarnation: str
     result: Result | None = None
     fault: Fault | None = None
+
+    @field_validator("result")
+    @classmethod
+    def _can_be_shown(cls, result: Result | None) -> Result | None:
+        if result is not None:
+            check_plain((result.text, result.data, [file.name for file in result.files]))
+        return result
 
     def files(self) -> tuple[OutputFile, ...]:
         return self.result.files if self.result else ()

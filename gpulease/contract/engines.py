@@ -4,11 +4,12 @@ An engine's input is a pydantic model; the rest of its row says what scheduling 
 the model it names, the features it needs, and the fields that hold URLs.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gpulease.contract.base import Wire
 from gpulease.contract.urls import check_scheme
@@ -18,6 +19,8 @@ WHISPER_MODELS = ("tiny", "base", "small", "medium", "large", "large-v2", "large
 WhisperModel = Literal[
     "tiny", "base", "small", "medium", "large", "large-v2", "large-v3", "tiny.en", "base.en"
 ]
+_ARGUMENT_LETTERS_MAX = 4_000
+_ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 Frames = Annotated[str, Field(pattern=r"^\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*$", max_length=500)]
 
 
@@ -166,7 +169,17 @@ class CommandInput(Wire):
 
     program: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     file_url: Url | None = None
-    arguments: dict[str, str | int | float] = Field(default_factory=dict)
+    arguments: dict[str, str | int | float] = Field(default_factory=dict, max_length=200)
+
+    @field_validator("arguments")
+    @classmethod
+    def _arguments_are_short(cls, arguments: dict[str, str | int | float]) -> dict[str, str | int | float]:
+        if odd := [name for name in arguments if not _ARGUMENT_NAME.fullmatch(name)]:
+            raise ValueError(f"{odd[0]!r:.80} cannot be the name of an argument")
+        texts = {name: value for name, value in arguments.items() if isinstance(value, str)}
+        if long := [name for name, text in texts.items() if len(text) > _ARGUMENT_LETTERS_MAX]:
+            raise ValueError(f"{long[0]} has more than {_ARGUMENT_LETTERS_MAX} letters")
+        return arguments
 
 
 class ComfyuiInput(Wire):

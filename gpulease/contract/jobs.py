@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from gpulease.contract.base import Lenient, Wire
+from gpulease.contract.plain import PlainObject
 
 MAX_TIME_S_DEFAULT = 1200
 COMPLETE_IN_S_DEFAULT = 3600
@@ -43,7 +44,7 @@ class JobRequest(Wire):
     """The body of `POST /v1/jobs`. Times are in seconds."""
 
     engine: Name
-    input: dict[str, Any] = Field(description="Checked against the engine's schema at /v1/engines.")
+    input: PlainObject = Field(description="Checked against the engine's schema at /v1/engines.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")
     queue: Name = "default"
     max_time: int = Field(
@@ -55,7 +56,7 @@ class JobRequest(Wire):
     start_within: int | None = Field(default=None, ge=1, le=86400, description="Deadline of the first start.")
     retries: int = Field(default=2, ge=0, le=10, description="Extra attempts after a fault of a machine.")
     notify_url: str | None = Field(default=None, max_length=2048)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: PlainObject = Field(default_factory=dict)
     requirements: Requirements = Requirements()
     low_priority: bool = Field(default=False, description="Never starts a machine; rides on those that run.")
     strict: bool = Field(default=False, description="Refuse now when nothing configured could run it.")

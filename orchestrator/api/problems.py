@@ -1,14 +1,16 @@
 """One table from errors to replies; every error of every route is a problem document."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem, ProblemError
+from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem, ProblemError, invalid
 from orchestrator.storage.protocol import Denied, NoBucket, StorageFull, StorageUnavailable
 from orchestrator.store.errors import StoreBusy, StoreFull
 
@@ -29,11 +31,18 @@ UNAVAILABLE: dict[type[Exception], tuple[int, str, str]] = {
 }
 
 
-def reply(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+UNREADABLE = (
+    "it cannot be read: it must be JSON in UTF-8, not nested very deep, with numbers of a sane length"
+)
+_GAVE_UP = "There was an error parsing the body"
+
+
+def reply(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    """In ASCII, since a message may quote what nobody can encode."""
     body = problem.model_dump(exclude_none=True, exclude_defaults=False)
     if not problem.errors:
         body.pop("errors", None)
-    return JSONResponse(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(json.dumps(body), problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -45,7 +54,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _crashed)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101  Registered for this type only.
     headers = {"Retry-After": "2"} if error.problem.status == 503 else None
     if error.problem.status == 401:
@@ -53,39 +62,34 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     return reply(error.problem, headers)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  Registered for this type only.
-    faults = [
-        FieldFault(
-            field=".".join(str(part) for part in fault["loc"][1:]) or str(fault["loc"][0]),
-            message=str(fault["msg"]).removeprefix("Value error, "),
-        )
-        for fault in error.errors()
-    ]
-    return reply(
-        Problem(
-            type="/problems/invalid",
-            title="The request is not valid",
-            status=422,
-            detail="Mend the named fields and send it again.",
-            errors=tuple(faults),
-        )
-    )
+    return reply(invalid(_fault(one) for one in error.errors()).problem)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+def _fault(found: Mapping[str, Any]) -> FieldFault:
+    if found["type"] == "json_invalid":
+        return FieldFault(field="body", message=f"it is no JSON at character {found['loc'][-1]}")
+    field = ".".join(str(part) for part in found["loc"][1:]) or str(found["loc"][0])
+    return FieldFault(field=field, message=str(found["msg"]).removeprefix("Value error, "))
+
+
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  Registered for this type only.
+    if error.status_code == 400:  # FastAPI's, of a body that a parser gave up on.
+        said = UNREADABLE if error.detail == _GAVE_UP else str(error.detail)
+        return reply(invalid([FieldFault(field="body", message=said)]).problem)
     detail = f"{request.method} {request.url.path}" if error.status_code in {404, 405} else None
     headers = dict(error.headers) if error.headers else None
     return reply(Problem(title=str(error.detail), status=error.status_code, detail=detail), headers)
 
 
-async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+async def _unavailable(_: Request, error: Exception) -> Response:
     status, title, detail = UNAVAILABLE[type(error)]
     log.warning("unavailable", error=str(error))
     return reply(Problem(title=title, status=status, detail=detail), {"Retry-After": "2"})
 
 
-async def _crashed(request: Request, error: Exception) -> JSONResponse:
+async def _crashed(request: Request, error: Exception) -> Response:
     log.error("request_failed", path=request.url.path, error=repr(error), exc_info=error)
     return reply(Problem(title="Something broke here", status=500, detail="It was logged; try again later."))

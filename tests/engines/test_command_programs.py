@@ -72,7 +72,7 @@ async def test_what_a_shell_would_read_is_one_argument(bench: Bench, tmp_path: P
     assert len(said) == 2
 
 
-@pytest.mark.parametrize("name", ["-rf", "--", "two\nlines", "", "x" * 4001])
+@pytest.mark.parametrize("name", ["-rf", "--", "two\nlines", ""])
 async def test_what_would_be_an_option_or_a_line_is_refused(bench: Bench, tmp_path: Path, name: str):
     upload = tmp_path / "upload"
     upload.write_text("x")

@@ -19,7 +19,6 @@ from worker_image.faults import InputFault
 
 UPLOADED_FILE = "@uploaded_file"
 OUTPUT_DIR = "@output_dir"
-VALUE_LETTERS_MAX = 4_000
 REGEX_S_MAX = 1.0
 _PLACEHOLDER = re.compile(
     r"\$RENDERONLINE:(@?[A-Za-z_][A-Za-z0-9_]*)|(?<![A-Za-z0-9_.])(@uploaded_file|@output_dir)(?![A-Za-z0-9_])"
@@ -118,7 +117,7 @@ def _check_file(program: Program, places: Places) -> None:
 def _checked(name: str, kind: TypeName | RegexType, value: Value) -> str:
     text = str(value)
     shown = kind if isinstance(kind, str) else f"text like {kind.regex}"
-    if len(text) > VALUE_LETTERS_MAX or not _fits(kind, text):
+    if not _fits(kind, text):
         raise InputFault("argument_invalid", f"argument {name}: {text[:100]!r} is not a {shown}")
     if text.startswith("-") and kind not in _NUMERIC:
         raise InputFault(

@@ -1,12 +1,12 @@
 """Who may call this worker's HTTP, and how it refuses: problem documents."""
 
+import json
 import secrets
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem
@@ -67,4 +67,5 @@ async def on_invalid(_: Request, error: Exception) -> Response:
 
 
 def _reply(problem: Problem) -> Response:
-    return JSONResponse(problem.model_dump(), problem.status, media_type=MEDIA_TYPE)
+    """In ASCII, since a message may quote what nobody can encode."""
+    return Response(json.dumps(problem.model_dump()), problem.status, media_type=MEDIA_TYPE)

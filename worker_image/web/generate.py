@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.base import Lenient
 from gpulease.contract.engines import CATALOGUE
+from gpulease.contract.plain import PlainObject
 from worker_image.deliver.names import JOB_ID
 from worker_image.engines.registry import choose
 from worker_image.local import Answer, Asked, Busy, LocalJobs, Unknown
@@ -39,7 +40,7 @@ class Generate(Lenient):
 
     engine: str = "musetalk"
     job_id: str = Field(default_factory=lambda: uuid4().hex, pattern=JOB_ID)
-    input: dict[str, Any] = Field(default_factory=dict)
+    input: PlainObject = Field(default_factory=dict)
     handover: Handover | None = None
 
     @model_validator(mode="before")
