@@ -47,6 +47,7 @@ async def serve_http(machine: Machine, jobs: LocalJobs, port: int, stop: asyncio
             make_app(jobs, machine.executor.offers, key, machine, hpc),
             lifespan="off",
             log_level="warning",
+            ws="none",
             timeout_graceful_shutdown=_GOODBYE_S,
         )
     )

@@ -18,6 +18,7 @@ from worker_image.engines.analyze.ollama import Ollama, address
 from worker_image.engines.analyze.openai import OpenAiVision
 from worker_image.engines.base import Backend, EngineConfig, EngineJob, Outcome
 from worker_image.faults import Cancelled, HostFault, InputFault
+from worker_image.host.pool import HostPool
 
 SERVED = {
     "ollama": lambda url: Ollama(EngineConfig(ollama_url=url)),
@@ -225,3 +226,13 @@ def test_it_measures_light_and_colour(measures: Measures, tmp_path: Path):
     assert [(one["name"], round(one["share"], 1)) for one in data["colours"]] == [("red", 0.7), ("blue", 0.3)]
     assert (data["width"], data["height"], data["faces"], data["lines"]) == (300, 100, [], [])
     assert 0.2 < data["brightness"] < 0.5
+
+
+async def test_what_it_keeps_in_the_server_goes_when_the_worker_rests(vision: Vision, tmp_path: Path):
+    """Through the engine's own process, as a worker runs it."""
+    pool = HostPool(EngineConfig(ollama_url=vision.url), tmp_path / "hosts")
+    async with pool.lease("analyze", "ollama", None) as host:
+        await host.load(None)
+    assert vision.loaded == ["llava:latest"]
+    await pool.unload()
+    assert (vision.loaded, pool.resident()) == ([], ())

@@ -1,5 +1,6 @@
 """An engine's process: `python -m worker_image.host.child BACKEND`, driven by JSON lines from its parent."""
 
+import contextlib
 import ctypes
 import sys
 import time
@@ -34,6 +35,10 @@ def main() -> None:
                 _load(backend, asked["model"], channel, base)
             case "run" if backend is not None:
                 _run(backend, EngineJob(**asked["job"]), channel, base)
+            case "unload" if backend is not None:
+                with contextlib.suppress(Exception):  # Whatever it is, this process ends next.
+                    backend.unload()
+                channel.send("unloaded")
 
 
 def _adopt_orphans() -> None:

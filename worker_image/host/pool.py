@@ -1,11 +1,13 @@
 """The engine processes of this worker: resident between jobs, warm model first, oldest idle one out."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
 from worker_image.engines.base import EngineConfig
+from worker_image.faults import GPU_CODES, HostFault
 from worker_image.host.process import EngineProcess
 
 IDLE_MAX = 4
@@ -31,6 +33,10 @@ class HostPool:
         host = self._take(backend, model) or await self._start(engine, backend)
         try:
             yield host
+        except HostFault as fault:
+            if fault.code in GPU_CODES:  # What others keep there may be what was missing.
+                await self.unload()
+            raise
         finally:
             await self._give(host)
 
@@ -40,12 +46,10 @@ class HostPool:
 
     async def unload(self) -> None:
         """Ends the processes that no job has: nothing of theirs stays in memory."""
-        for host in list(self._idle):
-            await self._drop(host)
+        await asyncio.gather(*(self._drop(host) for host in list(self._idle)))
 
     async def close(self) -> None:
-        for host in list(self._all):
-            await self._drop(host)
+        await asyncio.gather(*(self._drop(host) for host in list(self._all)))
 
     def _take(self, backend: str, model: str | None) -> EngineProcess | None:
         fitting = [host for host in self._idle if host.backend == backend and host.alive]
@@ -72,8 +76,9 @@ class HostPool:
             await self._drop(self._idle[0])
 
     async def _drop(self, host: EngineProcess) -> None:
-        if host in self._idle:
+        idle = host in self._idle
+        if idle:
             self._idle.remove(host)
         self._all.discard(host)
         self._engines.pop(host, None)
-        await host.end()
+        await (host.retire() if idle and host.alive else host.end())

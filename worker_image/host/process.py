@@ -23,6 +23,7 @@ CANCEL_GRACE_S = 1.2
 """A job that is taken back is gone within 2 s: an engine that does not heed this is killed with what it started."""
 
 LOAD_S_MAX = 900.0
+UNLOAD_S_MAX = 2.0
 START_S_MAX = 60.0
 LINE_BYTES_MAX = 64 * 1024 * 1024
 
@@ -131,6 +132,14 @@ class EngineProcess:
             raise
         self.model = loaded.model
         return loaded
+
+    async def retire(self) -> None:
+        """Ends it while it has no job; first, if that is quick, what its backend keeps on a server elsewhere is let go."""
+        with contextlib.suppress(TimeoutError, HostFault):
+            async with asyncio.timeout(UNLOAD_S_MAX):
+                await self._tell("unload")
+                await self._hear()
+        await self.end()
 
     async def _until_done(self, log: JobLog, on_step: Callable[[Step], None]) -> Outcome:
         while True:
