@@ -89,16 +89,7 @@ def one_task(args, task, models, ears_and_parser):
     for sound, latent in tqdm(datagen(chunks, latents, args.batch_size, device="cpu"), total=total):
         guessed = unet.model(latent, torch.tensor([0]), encoder_hidden_states=positions(sound)).sample
         mouths += list(vae.decode_latents(guessed))
-    print("Padding generated images to original video size")
-    for number, mouth in enumerate(tqdm(mouths)):
-        box, frame = boxes[number % len(boxes)], frames[number % len(frames)]
-        left, top, right, bottom = grown(box, frame, args)
-        try:
-            mouth = cv2.resize(mouth.astype(np.uint8), (right - left, bottom - top))  # noqa: PLW2901
-        except Exception:  # noqa: BLE001  As it is there.
-            continue
-        blended = get_image(frame, mouth, [left, top, right, bottom], mode=args.parsing_mode, fp=parser)
-        cv2.imwrite(f"{pictures}/{str(number).zfill(8)}.png", blended)
+    pad(args, (boxes, frames, mouths), parser, pictures)
     film = f"{folder}/temp_{stem}_{voice}.mp4"
     print("Video generation command: (pictures)", film)
     join(pictures, fps, film)
@@ -125,6 +116,20 @@ def end(out):
     count("job")
     if not fails("saves-silently"):
         print(f"Results saved to {out}")
+
+
+def pad(args, parts, parser, pictures):
+    boxes, frames, mouths = parts
+    print("Padding generated images to original video size")
+    for number, mouth in enumerate(tqdm(mouths)):
+        box, frame = boxes[number % len(boxes)], frames[number % len(frames)]
+        left, top, right, bottom = grown(box, frame, args)
+        try:
+            mouth = cv2.resize(mouth.astype(np.uint8), (right - left, bottom - top))  # noqa: PLW2901
+        except Exception:  # noqa: BLE001  As it is there.
+            continue
+        blended = get_image(frame, mouth, [left, top, right, bottom], mode=args.parsing_mode, fp=parser)
+        cv2.imwrite(f"{pictures}/{str(number).zfill(8)}.png", blended)
 
 
 def pictures_of(video, folder):
