@@ -16,6 +16,7 @@ from machine_world import finish_of, libraries, metrics_of, speak
 from nvidia.stand_in import COMPILER, NvidiaStandIn, compile_into
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpulease.contract.agent import EngineOffer
 from worker_image.machine import fitness
 from worker_image.machine.gpu import class_of, find_gpu
 from worker_image.serving.gate import UNFIT, Gate
@@ -108,6 +109,14 @@ def test_a_gpu_that_is_asked_for_must_be_there(tmp_path: Path):
     assert isinstance(gpu, str)
     assert fitness.check_device(gpu, "auto").ok
     assert not fitness.check_device(gpu, "cuda").ok
+
+
+@pytest.mark.parametrize(
+    ("needs_gb", "vram_gb", "refused"), [(30, 24, True), (24, 24, False), (30, 0, False), (0, 24, False)]
+)
+def test_a_model_must_fit_into_the_gpu_if_there_is_one(needs_gb: float, vram_gb: float, refused: bool):
+    offer = EngineOffer(engine="video", backend="diffusers", vram_gb=needs_gb)
+    assert fitness.too_large(offer, vram_gb) == refused
 
 
 def test_a_disk_without_room_is_unfit(tmp_path: Path):
