@@ -134,7 +134,7 @@ class EngineProcess:
         return loaded
 
     async def retire(self) -> None:
-        """Ends it while it has no job; first, if that is quick, what its backend keeps on a server elsewhere is let go."""
+        """Ends it while it has no job. What its backend keeps on a server elsewhere goes first, if that is quick."""
         with contextlib.suppress(TimeoutError, HostFault):
             async with asyncio.timeout(UNLOAD_S_MAX):
                 await self._tell("unload")
