@@ -145,14 +145,25 @@ def check_worker(shop: Shop) -> None:
     with shop.box("gpulease-worker") as run:
         check("the worker's image is not root", ok=told(run, "id", "-u") == "10001")
         check("ffmpeg runs", ok=told(run, "ffmpeg", "-version").startswith("ffmpeg"))
-        found = json.loads(told(run, "sh", "-c", "gpulease doctor --json || true"))
+        found = json.loads(
+            told(run, "env", "GPULEASE_DEVICE=cpu", "sh", "-c", "gpulease doctor --json || true")
+        )
         here = {one["name"] for one in found if one["ok"]}
         check(
             f"engines that load in it: {sorted(here & {'csm', 'whisper', 'analyze'})}",
             ok={"csm", "whisper"} <= here,
         )
         with subprocess.Popen(
-            [*run, "env", "GPULEASE_WORKER_PORT=18000", "tini", "-s", "--", "/opt/gpulease/run_worker.sh"]
+            [
+                *run,
+                "env",
+                "GPULEASE_DEVICE=cpu",
+                "GPULEASE_WORKER_PORT=18000",
+                "tini",
+                "-s",
+                "--",
+                "/opt/gpulease/run_worker.sh",
+            ]
         ) as worker:
             check("run_worker.sh answers /hc", ok=answers("http://127.0.0.1:18000/hc"))
             check("it ends on SIGTERM with 0", ok=ends_on_term(worker, "/opt/venv/bin/gpulease worker"))

@@ -1,5 +1,6 @@
 """All backends by name. They are imported only when they are asked about."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -55,12 +56,13 @@ def probe_all(config: EngineConfig | None = None) -> tuple[list[EngineOffer], di
     config = config or config_of(load())
     offers: list[EngineOffer] = []
     reasons: dict[str, str] = {}
-    for name in BACKENDS:
-        match _probe(name, config):
-            case str() as reason:
-                reasons[name] = reason
-            case offer:
-                offers.append(offer)
+    with ThreadPoolExecutor(len(BACKENDS)) as threads:  # Most wait for a program or for a server.
+        found = threads.map(lambda name: _probe(name, config), BACKENDS)
+        for name, said in zip(BACKENDS, found, strict=True):
+            if isinstance(said, str):
+                reasons[name] = said
+            else:
+                offers.append(said)
     return offers, reasons
 
 
