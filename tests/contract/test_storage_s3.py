@@ -25,7 +25,7 @@ from orchestrator.storage.protocol import (
     StorageUnavailable,
 )
 from orchestrator.storage.s3 import S3Storage, origin_of
-from orchestrator.storage.s3_calls import S3Account
+from orchestrator.storage.s3_calls import S3Account, md5_of
 
 
 @pytest.fixture
@@ -223,3 +223,38 @@ def test_an_endpoint_may_be_a_host_or_a_url(said, secure, origin):
 def test_what_is_no_endpoint_is_refused(said):
     with pytest.raises(ValueError, match="not host:port"):
         origin_of(said, secure=False)
+
+
+@asynccontextmanager
+async def rough_way(url, spoils):
+    """A proxy to that server, on which each of `spoils` changes the body of one PUT."""
+    async with httpx.AsyncClient(trust_env=False) as onward:
+
+        async def forward(request: Request) -> Response:
+            body = spoils.pop(0)(await request.body()) if request.method == "PUT" else b""
+            # The host is signed; and the length is what the body has come to.
+            kept = {name: value for name, value in request.headers.items() if name != "content-length"}
+            reply = await onward.request(
+                request.method, f"{url}{request.url.path}?{request.url.query}", headers=kept, content=body
+            )
+            return Response(reply.content, reply.status_code)
+
+        app = Starlette(routes=[Route("/{any:path}", forward, methods=["GET", "PUT"])])
+        async with aclosing(await LoopbackServer.start(app)) as server:
+            yield f"http://{server.address}"
+
+
+async def test_what_the_way_to_the_storage_spoils_is_not_kept(s3, seaweed):
+    content, spoils = b"0123456789", [lambda body: b"X" + body[1:], lambda body: body[:5], lambda body: body]
+    sent = {"Content-MD5": md5_of(content)}
+    async with (
+        rough_way(seaweed.url, spoils) as url,
+        storage_at(replace(s3_account(seaweed), public_url=url)) as storage,
+    ):
+        put, headers = await storage.presign_put(
+            s3.key("a"), size_bytes=len(content), content_type="text/plain", expires_s=60
+        )
+        for expected in (400, 403, 200):
+            assert await storage.stat(s3.key("a")) is None
+            assert (await s3.http.put(put, content=content, headers=headers | sent)).status_code == expected
+        assert (await s3.http.get(await storage.presign_get(s3.key("a"), expires_s=60))).content == content
