@@ -6,8 +6,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gpulease.contract.environment import ENGINE_SETTINGS
 
 PREFIX = "GPULEASE_"
 OTHER_PROGRAMS = (
@@ -16,9 +19,17 @@ OTHER_PROGRAMS = (
     "GPULEASE_ORCHESTRATOR_URL",
     "GPULEASE_SCRATCH",
     "GPULEASE_INSTANCE",
-    "GPULEASE_WHISPER_MODELS",
     "GPULEASE_GPU_CLASS",
     "GPULEASE_VRAM_GB",
+    "GPULEASE_B2_REALM",
+    "GPULEASE_HPC_ENGINES",
+    "GPULEASE_HPC_ALLOW",
+    "GPULEASE_GRPC_PORT",
+    "GPULEASE_GRPC_SCRATCH_ROOT",
+    "GPULEASE_GRPC_TLS_CERT",
+    "GPULEASE_GRPC_TLS_KEY",
+    "GPULEASE_GRPC_TLS_CA",
+    "GPULEASE_TEST_COMFYUI_TRACE",
     "GPULEASE_TEST_SALAD_SPEC",
 )
 """Names that the client and the worker read; `GPULEASE_WORKER_*` is theirs too."""
@@ -247,10 +258,16 @@ def _storage_faults(settings: Settings) -> Iterable[str]:
 
 def unknown_names(environment: Mapping[str, str]) -> Iterable[str]:
     """Names with our prefix that no program of ours reads: most likely misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | set(OTHER_PROGRAMS)
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {*OTHER_PROGRAMS, *ENGINE_SETTINGS}
     for name in sorted(environment):
         if name.startswith(PREFIX) and not name.startswith("GPULEASE_WORKER_") and name not in known:
             yield name
+
+
+def engine_environment() -> dict[str, str]:
+    """What engines of this machine's workers are told, from the environment and `.env`; nothing of it is ours."""
+    given = {**dotenv_values(".env"), **os.environ}
+    return {name: value for name in ENGINE_SETTINGS if (value := given.get(name))}
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -9,8 +9,10 @@ from pydantic import AliasChoices
 from typer.main import get_command
 
 from gpulease.cli.main import app
+from gpulease.contract.environment import ENGINE_SETTINGS
 from orchestrator.settings import OTHER_PROGRAMS
 from orchestrator.settings import Settings as OrchestratorSettings
+from worker_image.settings import EngineSettings
 from worker_image.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +66,10 @@ def test_programs_of_the_readme_exist():
 def test_every_setting_is_documented(settings, prefix):
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert [one for one in names_of(settings, prefix) if f"`{one}`" not in page] == []
+
+
+def test_what_engines_read_is_passed_on_to_local_workers():
+    assert set(names_of(EngineSettings, "")) == set(ENGINE_SETTINGS)
 
 
 def test_every_documented_setting_exists():

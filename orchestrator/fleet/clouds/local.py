@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import os
 import sys
 
 import structlog
 
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, engine_environment
 from provider_clients.local import LocalProvider, inherited
 from scaling.snapshot import Capability
 
@@ -28,15 +27,13 @@ async def local_provider(settings: Settings) -> LocalProvider:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """What a worker on this machine must know beside who it is. Our URLs are exempt from its guard by origin."""
-    given = {
+    given = engine_environment() | {
         "GPULEASE_ALLOW_PRIVATE_HOSTS": ",".join(settings.allow_private_hosts),
         # Less than the provider's patience, so that a worker can still say what it gave up.
         "GPULEASE_WORKER_GRACE_S": "3",
     }
     if settings.commands:
         given["GPULEASE_COMMANDS"] = str(settings.commands.resolve())
-    if models := os.environ.get("GPULEASE_WHISPER_MODELS"):
-        given["GPULEASE_WHISPER_MODELS"] = models
     return given
 
 
