@@ -21,6 +21,7 @@ from fastapi import FastAPI
 
 from gpulease import __version__
 from orchestrator.api import events, fleet, health, internal, jobs, money, providers, salad, uploads
+from orchestrator.api.bounds import BodyBound
 from orchestrator.api.problems import PROBLEMS, install
 from orchestrator.api.views import signed
 from orchestrator.apply import Applier
@@ -57,8 +58,6 @@ from scaling.states import WorkerState
 
 STOP_S_MAX = 20.0
 FIRST_OFFERS_S_MAX = 3.0
-BODY_BYTES_MAX = 16 * 1024**2
-"""Of a request that is read whole: a thousand jobs of 16 KiB."""
 log = structlog.get_logger()
 
 
@@ -258,15 +257,14 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
         description="Leases GPUs, runs media jobs on them, and lets them go.",
         lifespan=lifespan,
         responses=PROBLEMS,
-        max_body_size=BODY_BYTES_MAX,
     )
     install(app)
+    app.add_middleware(BodyBound)
     app.state.parts = orchestrator.parts
-    for surface in (jobs, events, fleet, providers, money, internal, salad, health):
+    for surface in (jobs, events, uploads, fleet, providers, money, internal, salad, health):
         app.include_router(surface.router)
-    app.include_router(uploads.router, max_body_size=sys.maxsize)  # These count for themselves.
     if isinstance(orchestrator.parts.storage, LocalStorage):
-        app.include_router(files_router(orchestrator.parts.storage), max_body_size=sys.maxsize)
+        app.include_router(files_router(orchestrator.parts.storage))
     return app
 
 
@@ -311,6 +309,7 @@ async def serve(settings: Settings) -> int:
             create_app(orchestrator),
             log_config=None,
             access_log=False,
+            ws="none",
             timeout_graceful_shutdown=5,
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,

@@ -327,10 +327,14 @@ def visible_devices() -> str | None:
 
 
 def engine_environment(folder: Path) -> dict[str, str]:
-    """What engines may see of the environment: no key of ours or of anybody's, no network for model hubs."""
+    """What engines may see of the environment: no key of ours or of anybody's, no network for model hubs.
+
+    ONNX Runtime would tell its maker of each run, and keep a number of this machine in the home folder.
+    """
     shared = {
         name: value
         for name, value in os.environ.items()
         if name in _SHARED_WITH_ENGINES or name.startswith(_SHARED_PREFIXES)
     }
-    return shared | {"TMPDIR": str(folder), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    quiet = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    return shared | quiet | {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}

@@ -23,7 +23,7 @@ from worker_image.engines.confined import confined
 from worker_image.engines.in_time import TooLong, at_most
 from worker_image.engines.program import Ended, run_program
 from worker_image.faults import HostFault, InputFault
-from worker_image.media.archive import files_in, zip_files
+from worker_image.media.archive import entry_names, files_in, zip_files
 
 _PROGRAMS = TypeAdapter(dict[str, Program])
 _OPENJD = re.compile(r"^openjd_(progress|status|fail):\s*(.*)")
@@ -84,7 +84,7 @@ class Command:
             raise InputFault("no_output", f"{program} ended well but left no file in its output folder")
         target = Path(job.folder) / "result.zip"
         zip_files(made, job.out, target)
-        names = [path.relative_to(job.out).as_posix() for path in made]
+        names = entry_names(made, job.out)
         files = (MadeFile(target.name, str(target), "application/zip"),)
         return Outcome(model=program, data={"files": names[:1000], "file_count": len(names)}, files=files)
 

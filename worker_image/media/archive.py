@@ -15,6 +15,8 @@ _COPY_BYTES = 1024 * 1024
 _ENCRYPTED = 0x1
 _NAME_BYTES_MAX = 240
 _DEPTH_MAX = 32
+_READ_OTHERWISE = "\\:"
+"""Windows takes what stands before them for a folder, or for a drive."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError)
 _RATIO_FROM_BYTES = 10 * 1024 * 1024
@@ -30,19 +32,36 @@ class Bounds:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Regular files below the folder, sorted. Links are left out: they may lead out of it."""
-    found = []
+    """Regular files below the folder, sorted. Links are left out: they may lead out of it, and so may the folder."""
+    found: list[Path] = []
+    if folder.is_symlink():
+        return found
     for root, folders, names in os.walk(folder, followlinks=False):
         folders.sort()
         found += [Path(root, name) for name in names]
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
 
+def entry_names(files: list[Path], base: Path) -> list[str]:
+    """What the files are called in an archive: their paths below `base`, with nothing that a system reads its own way.
+
+    Control characters, bytes that are no text, backslashes and colons become `_`; each name is there once.
+    """
+    names: dict[str, None] = {}
+    for path in files:
+        letters = path.relative_to(base).as_posix()
+        name = "".join(one if one.isprintable() and one not in _READ_OTHERWISE else "_" for one in letters)
+        while name in names:
+            name = str(PurePosixPath(name).with_name(f"_{PurePosixPath(name).name}"))
+        names[name] = None
+    return list(names)
+
+
 def zip_files(files: list[Path], base: Path, target: Path) -> None:
-    """Writes the files under their paths relative to `base`."""
+    """Writes the files under their `entry_names`."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
-            entry = zipfile.ZipInfo(path.relative_to(base).as_posix(), _EPOCH)
+        for path, name in zip(files, entry_names(files, base), strict=True):
+            entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             with path.open("rb") as source, archive.open(entry, "w", force_zip64=True) as sink:
