@@ -89,6 +89,7 @@ async def test_the_catalogue_has_schemas_and_says_what_runs(world):
     assert "monologue" in engines["csm"]["input_schema"]["properties"]
 
 
+@pytest.mark.slow
 async def test_two_thousand_submits_at_once_are_all_kept(world):
     body = {"engine": "csm", "input": {"text": "x"}}
     replies = await asyncio.gather(*(world.http.post("/v1/jobs", json=body) for _ in range(2000)))

@@ -26,6 +26,7 @@ def test_every_engine_is_shown_with_each_of_its_backends(tmp_path: Path):
     assert {"gpu", "ffmpeg", "ffprobe"} <= {one["name"] for one in checks}
 
 
+@pytest.mark.slow
 def test_a_model_that_loads_is_told_with_what_it_took(tmp_path: Path):
     done = gpulease(tmp_path, "doctor", "--engine", "csm", "--json", libraries=("speech",))
     found = {one["backend"]: one for one in checks_of(done) if one["backend"]}

@@ -102,6 +102,8 @@ async def test_local_keeps_the_key_out_of_the_command_line_and_ours_out_of_its_e
     async with opened(local(tmp_path)) as provider:
         made = await provider.create(SPEC, "gpl-w-1")
         (process,) = provider._processes()[made.id]
+        while "GPULEASE_WORKER_KEY" not in process.environ():  # It has not become itself yet.
+            await asyncio.sleep(0.01)
         assert "a-key" not in " ".join(process.cmdline())
         assert process.environ()["GPULEASE_WORKER_KEY"] == "a-key"
         assert "SALAD_API_KEY" not in process.environ()

@@ -192,6 +192,7 @@ async def test_unfinished_uploads_of_others_in_the_bucket_are_left_alone(seaweed
     client.close()
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_and_comes_back_has_what_it_had(tmp_path):
     with Seaweed(tmp_path) as server:
         async with storage_at(s3_account(server)) as storage:

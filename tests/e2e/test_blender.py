@@ -56,6 +56,7 @@ def run_blender(up, scene, output):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.slow
 def test_two_files_render_on_two_workers_at_once(up, tmp_path):
     scene = make_scene(tmp_path)
     up.environment["GPULEASE_LOCAL_WORKERS_MAX"] = "2"

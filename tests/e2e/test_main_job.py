@@ -10,6 +10,7 @@ import time
 import zipfile
 
 import httpx
+import pytest
 
 
 def test_a_job_travels_the_whole_way(up):
@@ -36,6 +37,7 @@ def test_ctrl_c_leaves_no_process_behind(up):
     assert up.leftovers() == []
 
 
+@pytest.mark.slow
 def test_the_orchestrator_is_killed_mid_job_and_its_worker_is_found_again(up):
     up.start()
     job_id = up.sleep_job(4)
@@ -48,6 +50,7 @@ def test_the_orchestrator_is_killed_mid_job_and_its_worker_is_found_again(up):
     assert [move["after"] for move in moves].count("succeeded") == 1
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_mid_job_and_another_runs_it(up):
     up.start()
     job_id = up.sleep_job(3)
@@ -69,6 +72,7 @@ def test_cancel_stops_the_program(up):
     assert up.worker_pids() == []
 
 
+@pytest.mark.slow
 def test_two_jobs_run_on_two_workers_at_once(up):
     up.environment["GPULEASE_LOCAL_WORKERS_MAX"] = "2"
     up.start()
@@ -79,6 +83,7 @@ def test_two_jobs_run_on_two_workers_at_once(up):
     assert two["started_at"] < one["ended_at"]
 
 
+@pytest.mark.slow
 def test_no_idle_worker_waits_for_the_next_tick(up):
     up.environment["GPULEASE_RECONCILE_PERIOD_S"] = "30"
     up.environment["GPULEASE_POLICY_IDLE_S"] = "60"
@@ -99,6 +104,7 @@ async def submit_on_a_connection_of_its_own(port, body):
     return json.loads(reply.split(b"\r\n\r\n", 1)[1])["id"]
 
 
+@pytest.mark.slow
 async def test_two_thousand_clients_submit_at_once_and_every_job_is_kept(up):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

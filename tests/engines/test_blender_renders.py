@@ -84,6 +84,7 @@ async def test_a_camera_by_its_name_or_a_list_of_those_there(bench: Bench, scene
         await render(bench, scenes / "studio.blend", camera="Nobody")
 
 
+@pytest.mark.slow
 async def test_materials_of_the_file_and_of_a_library(bench: Bench, scenes: Path):
     swap = [{"original": "Red", "replacement": "Blue"}]
     blue = await render(bench, scenes / "studio.blend", materials=swap)
@@ -110,6 +111,7 @@ async def test_materials_that_are_not_there(bench: Bench, scenes: Path, swap, li
         await render(bench, scenes / "studio.blend", more, materials=wanted)
 
 
+@pytest.mark.slow
 async def test_a_zip_brings_its_textures_and_without_them_they_are_named(
     bench: Bench, scenes: Path, tmp_path: Path
 ):
@@ -196,6 +198,7 @@ def test_a_farms_own_line_does_nothing_beside_either(scenes: Path, outside: Path
     assert there(outside) == before
 
 
+@pytest.mark.slow
 async def test_files_elsewhere_on_the_machine_are_not_read(bench: Bench, scenes: Path, outside: Path):
     made = await render(bench, scenes / "foreign.blend")
     assert str(outside / "secret.png") in made.data["missing"]

@@ -222,6 +222,7 @@ async def test_a_folder_with_a_hostile_name_does_no_harm(world: World, tmp_path:
         pytest.param("resident", {"fail": "hang"}, marks=SLOW),
     ],
 )
+@pytest.mark.slow
 async def test_a_cancel_is_honoured_within_two_seconds(world: World, tmp_path: Path, knobs: dict):
     world.turn(**knobs)
     video, audio = inputs(tmp_path / "in", 3.0)

@@ -21,6 +21,8 @@ from worker_image.host.pool import HostPool
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
 
+pytestmark = pytest.mark.slow
+
 
 async def test_models_are_loaded_once_and_a_known_face_is_not_searched_again(tmp_path: Path):
     async with world_of("resident", tmp_path, load_s=1.0, landmark_s=0.02) as world:

@@ -18,6 +18,8 @@ from gpulease.contract import video_generator_pb2 as wire
 from gpulease.contract.video_generator_pb2_grpc import GeneratorStub
 from video_worker import video_worker
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"width": "64", "height": "64", "duration": "0.5", "fps": "8"}
 
 

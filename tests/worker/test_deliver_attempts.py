@@ -12,6 +12,8 @@ from conftest import Start, until
 
 from b2.emulator import B2Emulator
 
+pytestmark = pytest.mark.slow
+
 COPY = {"program": "copy", "arguments": {"words": "!"}}
 
 

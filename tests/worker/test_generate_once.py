@@ -17,6 +17,8 @@ from generate_world import Serving, making, serving, start
 
 from b2.emulator import B2Emulator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def b2() -> AsyncIterator[B2Emulator]:

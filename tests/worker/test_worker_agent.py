@@ -6,6 +6,7 @@ import io
 import signal
 import zipfile
 
+import pytest
 from agent_orchestrator import Emulator
 from conftest import Start, until
 
@@ -84,6 +85,7 @@ async def test_progress_that_is_stale_ends_the_attempt(world: Emulator, start: S
     await until(lambda: len(worker.kin()) <= 1)
 
 
+@pytest.mark.slow
 async def test_a_lost_claim_reply_comes_again_for_the_same_nonce(world: Emulator, start: Start):
     world.lost_claims = 1
     attempt = copy_job(world)
@@ -92,6 +94,7 @@ async def test_a_lost_claim_reply_comes_again_for_the_same_nonce(world: Emulator
     assert world.nonces[0] == world.nonces[1]
 
 
+@pytest.mark.slow
 async def test_a_stale_finish_changes_nothing_and_the_next_job_runs(world: Emulator, start: Start):
     first, second = copy_job(world), copy_job(world)
     world.stale_finish.add(first)
@@ -142,6 +145,7 @@ async def test_what_is_wrong_with_a_job_is_the_jobs_fault(world: Emulator, start
     assert "words" in faults[option]["message"]
 
 
+@pytest.mark.slow
 async def test_a_storage_that_fails_for_a_while_costs_no_result(world: Emulator, start: Start):
     world.failing_puts = 4
     attempt = copy_job(world)
@@ -149,6 +153,7 @@ async def test_a_storage_that_fails_for_a_while_costs_no_result(world: Emulator,
     assert (await finish_of(world, attempt))["result"]
 
 
+@pytest.mark.slow
 async def test_a_storage_that_stays_away_is_a_fault_of_the_host(world: Emulator, start: Start):
     world.failing_puts, world.orphan_after_s = 1_000, 2.0
     attempt = copy_job(world)
@@ -185,6 +190,7 @@ async def test_the_next_jobs_inputs_are_fetched_while_the_engine_works(world: Em
     assert worker.process.poll() is None
 
 
+@pytest.mark.slow
 async def test_a_forgotten_worker_registers_again_and_keeps_its_work(world: Emulator, start: Start):
     attempt = world.give("command", {"program": "sleep", "arguments": {"seconds": 1.5}})
     start()

@@ -68,6 +68,7 @@ async def test_an_engine_that_takes_all_of_the_cpu_delays_none(world: Emulator, 
 
 
 @pytest.mark.parametrize("how", ["wait", "burn"])
+@pytest.mark.slow
 async def test_a_blocked_loop_delays_none(world: Emulator, tmp_path: Path, how: str):
     mark = tmp_path / "now"
     worker = await _blocked_worker(world, tmp_path, mark, how)

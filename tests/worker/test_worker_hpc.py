@@ -287,6 +287,7 @@ def test_a_file_of_programs_tells_its_faults(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
 async def test_a_worker_that_ends_takes_its_render_along(start: Start, tmp_path: Path, number):
     path, pids = tmp_path / "HPCServer.json", tmp_path / "pids"
     path.write_text(json.dumps({"RenderingEngines": ENGINES}))

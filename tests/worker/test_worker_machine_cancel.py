@@ -10,6 +10,8 @@ from agent_orchestrator import Emulator
 from conftest import Start, Worker, until
 from machine_world import libraries, speak
 
+pytestmark = pytest.mark.slow
+
 GONE_S_MAX = 2.0
 BEAT_S = 0.05
 

@@ -75,6 +75,7 @@ async def test_a_job_that_breaks_for_another_reason_leaves_the_model(world: Emul
     assert engines(worker) == before
 
 
+@pytest.mark.slow
 async def test_after_two_in_a_row_an_unfit_machine_says_why_and_claims_no_more(
     world: Emulator, start: Start, tmp_path: Path
 ):

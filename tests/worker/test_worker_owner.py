@@ -156,6 +156,7 @@ async def test_two_slots_run_two_jobs_at_once(world: Emulator, start: Start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 async def test_with_two_slots_a_stop_finishes_one_and_hands_the_other_back(
     world: Emulator, start: Start, number: signal.Signals
 ):
@@ -171,6 +172,7 @@ async def test_with_two_slots_a_stop_finishes_one_and_hands_the_other_back(
     assert worker.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_out_of_touch_it_waits_unloaded_and_serves_again(world: Emulator, tmp_path: Path):
     world.orphan_after_s = 0.5
     settings = {"GPULEASE_WORKER_REST_S": "0.3"}

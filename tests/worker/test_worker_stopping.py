@@ -62,6 +62,7 @@ async def test_a_killed_worker_takes_its_engines_with_it(world: Emulator, start:
         stray.kill()
 
 
+@pytest.mark.slow
 async def test_a_worker_that_is_alone_too_long_ends(world: Emulator, start: Start):
     world.orphan_after_s = 1.0
     attempt = sleep_job(world, 60)
@@ -73,6 +74,7 @@ async def test_a_worker_that_is_alone_too_long_ends(world: Emulator, start: Star
     assert worker.leftovers() == []
 
 
+@pytest.mark.slow
 async def test_a_short_silence_is_survived(world: Emulator, start: Start):
     attempt = sleep_job(world, 1.5)
     start()
