@@ -1,6 +1,7 @@
-"""JSON that every side can write again, and so store, show and send on: of bounded depth, Unicode, finite numbers."""
+"""JSON that every side can write again, and so store, show and send on: of bounded depth, and Unicode."""
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator
@@ -12,12 +13,27 @@ Value = TypeVar("Value")
 
 
 def check_plain(value: Value) -> Value:
-    """Returns it unchanged.
+    """Returns it unchanged. NaN and infinities pass: as JSON, pydantic writes null for them.
 
     Raises:
-        ValueError: it nests too deep, or holds half of a surrogate pair, NaN or an infinity.
+        ValueError: it nests too deep, or holds text that is not Unicode, such as half of a surrogate pair.
     """
-    left: list[tuple[Any, int]] = [(value, 1)]
+    for leaf in _leaves(value):
+        if isinstance(leaf, str):
+            _check_text(leaf)
+    return value
+
+
+def check_asked(value: Value) -> Value:
+    """As `check_plain`, and its numbers are JSON's."""
+    for leaf in _leaves(check_plain(value)):
+        if isinstance(leaf, float) and not math.isfinite(leaf):
+            raise ValueError(f"it holds {leaf}, which is no number in JSON")
+    return value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    left = [(value, 1)]
     while left:
         one, depth = left.pop()
         if depth > DEPTH_MAX:
@@ -27,20 +43,14 @@ def check_plain(value: Value) -> Value:
         elif isinstance(one, list | tuple):
             left += [(inner, depth + 1) for inner in one]
         else:
-            _check_leaf(one)
-    return value
+            yield one
 
 
-def _check_leaf(leaf: Any) -> None:
-    if isinstance(leaf, str):
-        try:
-            leaf.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"it holds text that is not Unicode: {leaf[error.start : error.end]!a}"
-            ) from error
-    elif isinstance(leaf, float) and not math.isfinite(leaf):
-        raise ValueError(f"it holds {leaf}, which is no number in JSON")
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds text that is not Unicode: {text[error.start : error.end]!a}") from error
 
 
-PlainObject = Annotated[dict[str, Any], AfterValidator(check_plain)]
+PlainObject = Annotated[dict[str, Any], AfterValidator(check_asked)]

@@ -120,6 +120,12 @@ def test_what_is_hardly_json_is_refused_and_stops_nothing(world, body, field):
     began = time.monotonic()
     reply = world.up.http.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
     assert field in problem_of(reply, began)
+    if field in ("input", "metadata"):
+        whole = b'{"jobs": [%s]}' % body
+        batch = world.up.http.post(
+            "/v1/jobs/batch", content=whole, headers={"Content-Type": "application/json"}
+        )
+        assert batch.json()["items"][0]["problem"]["errors"][0]["field"] == field
     assert world.up.http.get("/v1/jobs").status_code == 200
 
 
@@ -194,6 +200,7 @@ def test_what_a_worker_finds_fails_the_job_and_names_the_input(world):
         said_so = field_of[engine] in fault.get("message", "") and words in fault.get("message", "")
         if (job["status"], fault.get("kind"), fault.get("code"), said_so) != ("failed", "job", code, True):
             wrong[name] = fault or job["status"]
+        assert "canary canary" not in str(job)
     assert wrong == {}
     assert time.monotonic() - began < 100
     world.check()

@@ -72,7 +72,12 @@ def test_archives_that_climb_link_or_swell_fail_the_job(world):
 
 
 def test_a_file_that_runs_itself_is_only_rendered(world, tmp_path):
-    scene = made_by_blender(tmp_path, RUNS_ITSELF, str(world.around.folder / "canary"))
+    outside = world.around.folder / "canary"
+    scene = made_by_blender(tmp_path, RUNS_ITSELF, str(outside))
+    subprocess.run(["blender", "-b", "-noaudio", "--enable-autoexec", scene], check=True, timeout=100)
+    assert (outside / "auto").exists(), "the file does nothing by itself, and so proves nothing"
+    for left in ("auto", "driven"):
+        (outside / left).unlink(missing_ok=True)
     with io.BytesIO() as file:
         with zipfile.ZipFile(file, "w") as archive:
             archive.write(scene, "-P evil/$(touch x); it's.blend")

@@ -18,6 +18,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import to_json
 
 from gpulease.contract.agent import EngineOffer
 from gpulease.contract.base import Lenient
@@ -60,7 +61,8 @@ def generate_router(jobs: LocalJobs, offers: tuple[EngineOffer, ...], guard: Gua
     async def generate(request: Request, salad_job_id: Annotated[str | None, Header()] = None) -> Response:
         try:
             guard.admit(request)
-            return JSONResponse(await _generate(jobs, offers, await _read(request)))
+            answer = await _generate(jobs, offers, await _read(request))
+            return Response(to_json(answer), media_type="application/json")
         except Refusal as refusal:
             if salad_job_id is None:
                 raise
