@@ -1,6 +1,6 @@
 """What the worker costs beside its engine: a process a job, a resident engine, and the bare engine; and the gap.
 
-    .venv/bin/python bench/worker_overhead.py [--jobs 10] [--audio-s 60] [--gap-jobs 10]
+    .venv/bin/python bench/worker_overhead.py [--jobs 10] [--audio-s 20] [--gap-jobs 10]
 
 The same ten transcriptions are run (a) with one process for each, which loads its model anew, (b) through the worker
 with its engine resident, and (c) by the bare library call; wall over inference is printed for each. (The first
@@ -26,8 +26,8 @@ import zipfile
 from pathlib import Path
 
 import httpx
+from hibari import Hibari
 from load import orchestrator
-from resident import make_speech, serve
 
 from gpulease.client import Client
 from gpulease.contract.jobs import JobRequest, JobView
@@ -38,7 +38,9 @@ from worker_image.execute import Ears, Executor, Work
 from worker_image.host.pool import HostPool
 from worker_image.media.fetch import Fetcher
 from worker_image.media.prefetch import Prefetched
+from worker_image.media.sound import write_mp3
 
+TEXT = "The quick brown fox jumps over the lazy dog. Please render the video before midnight, and tell me why not. "
 DOWNLOAD_S = 2.0
 PROGRAM_S = 5.0
 # What stands for an inference: it tells when it began and when it ended.
@@ -49,6 +51,14 @@ assert pathlib.Path(sys.argv[1]).stat().st_size > 0
 time.sleep(float(sys.argv[3]))
 pathlib.Path(sys.argv[2], "times.json").write_text(json.dumps([began, time.time()]))
 """
+
+
+def make_speech(folder: Path, audio_s: float) -> float:
+    voice = Hibari()
+    one = voice(TEXT, seed=0)
+    parts = [one] * max(1, round(audio_s * voice.sample_rate / len(one)))
+    write_mp3(parts, voice.sample_rate, folder / "speech.mp3")
+    return sum(map(len, parts)) / voice.sample_rate
 
 
 def bare(backend: FasterWhisper, path: Path) -> float:
@@ -99,7 +109,7 @@ async def overhead(jobs: int, audio_s: float) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         length_s = make_speech(folder, audio_s)
-        workers = Workers(folder, serve(folder))
+        workers = Workers(folder, f"{serve(folder)}/speech.mp3")
         backend = FasterWhisper(EngineConfig())
         backend.load("tiny.en")
         pool = HostPool(EngineConfig(), folder / "resident")
@@ -130,20 +140,24 @@ def _wall(pairs: list[tuple[float, float]]) -> float:
     return statistics.median(wall for wall, _ in pairs)
 
 
-class _Slow(http.server.SimpleHTTPRequestHandler):
-    """Each file takes two seconds."""
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """Each file takes `delay_s`."""
+
+    delay_s = 0.0
 
     def do_GET(self) -> None:
-        time.sleep(DOWNLOAD_S)
+        time.sleep(self.delay_s)
         super().do_GET()
 
     def log_message(self, *_: object) -> None:
         pass
 
 
-def slow_files(folder: Path) -> str:
-    handler = functools.partial(_Slow, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serve(folder: Path, delay_s: float = 0.0) -> str:
+    handler = type("_Delayed", (_Files,), {"delay_s": delay_s})
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}"
 
@@ -168,7 +182,7 @@ def gaps(jobs: int) -> None:
             "GPULEASE_ALLOW_PRIVATE_HOSTS": "127.0.0.1",
         }
         with orchestrator(folder / "data", **settings) as url:
-            found = _times(url, slow_files(folder), jobs)
+            found = _times(url, serve(folder, DOWNLOAD_S), jobs)
     between = sorted(after[0] - before[1] for before, after in itertools.pairwise(found))
     print(f"{jobs} jobs of {PROGRAM_S:.0f} s, each input {DOWNLOAD_S:.0f} s to download, one worker")
     print(
@@ -204,7 +218,7 @@ def show(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=10)
-    parser.add_argument("--audio-s", type=float, default=60.0)
+    parser.add_argument("--audio-s", type=float, default=20.0)
     parser.add_argument("--gap-jobs", type=int, default=10)
     given = parser.parse_args()
     if given.jobs:

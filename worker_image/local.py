@@ -219,6 +219,7 @@ class LocalJobs:
             job.folder.mkdir(parents=True)
             return await self._answer(job, asked)
         except asyncio.CancelledError:
+            shutil.rmtree(job.folder, ignore_errors=True)
             if not job.cancelled:
                 raise
             return Answer(fault=CANCELLED)
