@@ -36,7 +36,7 @@ async def fault_of(bench: Bench, graph: dict) -> Faulted:
 
 
 async def test_a_workflow_works_on_the_file_that_it_names(bench: Bench):
-    bench.comfy.knobs.node_s = dict.fromkeys(
+    bench.comfy.core.knobs.node_s = dict.fromkeys(
         ("LoadImage", "ImageScale", "SaveImage"), 0.3
     )  # Else it may be over first.
     made = await run(bench, WORKFLOW)

@@ -132,7 +132,7 @@ async def test_a_signal_pauses_and_resumes(world: Emulator, start: Start):
 async def test_a_pause_takes_back_a_claim_that_waits(world: Emulator, start: Start):
     world.claim_wait_s = 30.0
     worker = start()
-    await until(lambda: world.nonces)
+    await until(lambda: world.nonces and world.beats)
     worker.signal(signal.SIGUSR1)
     await until(lambda: world.beats[-1]["status"] == "paused")
     await asyncio.sleep(1.5)

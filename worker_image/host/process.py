@@ -204,8 +204,8 @@ class EngineProcess:
     async def end(self) -> None:
         self.kill()
         self._ended = True
+        self._close_pipes()  # A full one would keep `wait` for ever.
         await asyncio.shield(self._process.wait())
-        self._close_pipes()
 
     def _close_pipes(self) -> None:
         transport = getattr(self._process, "_transport", None)

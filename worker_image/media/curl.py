@@ -127,7 +127,6 @@ async def _running(argv: list[str]) -> AsyncIterator[Process]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        # It kills the process, and closes pipes that nobody reads any more: a full one would keep `wait` for ever.
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
         await asyncio.shield(process.wait())
-        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  Else it waits for the collector.
