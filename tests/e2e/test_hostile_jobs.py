@@ -17,6 +17,8 @@ from hostile_files import (
 from hostile_web import moved, said
 from hostile_world import hostile_world
 
+pytestmark = pytest.mark.slow
+
 TEN_GB = 10 * 1024**3
 REFUSED_S_MAX = 5.0
 SHELLS = (

@@ -21,7 +21,10 @@ from worker_image.faults import HostFault, InputFault
 from worker_image.web.hpc.arguments import vector
 from worker_image.web.hpc.engines import Engine, Farm
 
-pytestmark = pytest.mark.skipif(BLENDER is None, reason="the program blender is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BLENDER is None, reason="the program blender is not installed"),
+]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from worker_image.faults import HostFault, InputFault
 from worker_image.media.probe import require_video
 from worker_image.media.programs import run_ffmpeg
 
+pytestmark = pytest.mark.slow
+
 SLOW = pytest.mark.slow
 BOTH = pytest.mark.parametrize("mode", BACKENDS)
 ONE_SHOT = pytest.mark.parametrize("mode", ["one-shot"])

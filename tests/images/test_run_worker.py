@@ -14,11 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "run_worker.sh"
 # Like Salad's own: it waits until the app is ready, hands it a job, and tells what came of it.
 QUEUE_WORKER = """#!{python}
 import json, os, pathlib, signal, sys, time, urllib.error, urllib.request
+
 here = pathlib.Path({here!r})
 (here / "queue.pid").write_text(str(os.getpid()))
 base = "http://127.0.0.1:" + os.environ["GPULEASE_WORKER_PORT"]

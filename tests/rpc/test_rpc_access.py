@@ -15,6 +15,8 @@ from worker_image.engines.video.target import KEY_NAME, Line, Target
 from worker_image.rpc.access import Door, Refused, credentials_of, is_loopback, why_not_open
 from worker_image.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 JOB = wire.GetJobRequest(job_id="job-1")
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="the program openssl is not installed"

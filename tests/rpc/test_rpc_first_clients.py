@@ -9,6 +9,7 @@ import pytest
 import video_wire
 from worker_image.faults import InputFault
 
+pytestmark = pytest.mark.slow
 # The loop of that system's task queue, against modules that protoc made of its file.
 CLIENT = """
 import sys

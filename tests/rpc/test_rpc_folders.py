@@ -6,6 +6,8 @@ from rpc_world import running
 
 from gpulease.contract import video_generator_pb2 as wire
 
+pytestmark = pytest.mark.slow
+
 
 def asked(scratch_dir, job_id="job-1"):
     return wire.GenerateRequest(job_id=job_id, prompt="a cat", scratch_dir=str(scratch_dir))

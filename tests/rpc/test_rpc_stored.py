@@ -1,10 +1,13 @@
 """Videos that the worker stores itself: where they lie is told, and a folder gets them all the same."""
 
+import pytest
 from rpc_world import running
 
 from gpulease.contract import video_generator_pb2 as wire
 from worker_image.deliver.delivery import Delivery
 from worker_image.deliver.destination import Stored
+
+pytestmark = pytest.mark.slow
 
 
 class Bucket:

@@ -21,6 +21,8 @@ from talking_media import face_film, speech
 from b2.emulator import B2Emulator
 from worker_image.media.probe import probe
 
+pytestmark = pytest.mark.slow
+
 MACHINE = {"GPULEASE_DEVICE": "cpu", "GPU_CLASS_NAME": "RTX-3080"}
 METRICS = {"GENERATION_TIME_SEC", "SCRIPT_WALL_TIME_SEC", "PEAK_VRAM_MIB", "PEAK_RAM_KB", "gpu_class"}
 

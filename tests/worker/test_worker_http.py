@@ -104,9 +104,11 @@ UNSAFE_IDS = ["../../etc/passwd", "a/b", ".hidden", "-rf", "", "a\nb", "a b", "Ã
 
 async def test_an_unsafe_id_is_refused_before_anything(client: httpx.AsyncClient, tmp_path: Path):
     for job_id in UNSAFE_IDS:
-        for body in (job("write", "j") | {"job_id": job_id}, SEEDS_BODY | {"musetalk_job_id": job_id}):
+        named = {"job_id": job("write", "j"), "musetalk_job_id": SEEDS_BODY}
+        for field, whole in named.items():
+            body = whole | {field: job_id}
             reply = await client.post("/generate", json=body)
-            assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "job_id")
+            assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, field)
             reply = await client.post("/generate", json=body, headers={"Salad-Job-Id": "s"})
             assert (reply.status_code, reply.json()["status"]) == (200, "failed")
     assert not list(tmp_path.glob("local/*"))  # noqa: ASYNC240  Nothing else runs here.

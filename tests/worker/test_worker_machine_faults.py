@@ -11,6 +11,8 @@ from nvidia.stand_in import COMPILER, compile_into
 
 from worker_image.faults import from_exception
 
+pytestmark = pytest.mark.slow
+
 
 class OutOfMemoryError(RuntimeError):
     """Named as PyTorch's."""

@@ -6,6 +6,8 @@ import pytest
 from agent_orchestrator import Emulator
 from conftest import Start, until
 
+pytestmark = pytest.mark.slow
+
 
 def sleep_job(world: Emulator, seconds: float) -> int:
     return world.give("command", {"program": "sleep", "arguments": {"seconds": seconds}})

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_core import to_json
 
 from gpulease.contract.agent import EngineOffer
@@ -36,11 +36,16 @@ _HOST_FAULT_STATUS = 500
 _JOB_FAULT_STATUS = 422
 
 
+ID_NAMES = ("musetalk_job_id", "job_id")
+
+
 class Generate(Lenient):
     """A job for this worker, in either of the two forms. Its id becomes part of file names."""
 
     engine: str = "musetalk"
-    job_id: str = Field(default_factory=lambda: uuid4().hex, pattern=JOB_ID)
+    job_id: str = Field(
+        default_factory=lambda: uuid4().hex, pattern=JOB_ID, validation_alias=AliasChoices(*ID_NAMES)
+    )
     input: PlainObject = Field(default_factory=dict)
     handover: Handover | None = None
 
@@ -50,8 +55,8 @@ class Generate(Lenient):
         if not isinstance(body, dict) or "engine" in body:
             return body
         known = {name: body[name] for name in CATALOGUE["musetalk"].input_model.model_fields if name in body}
-        job_id = body.get("musetalk_job_id", body.get("job_id"))
-        return {"engine": "musetalk", "input": known} | ({} if job_id is None else {"job_id": job_id})
+        named = {name: body[name] for name in ID_NAMES if body.get(name) is not None}
+        return {"engine": "musetalk", "input": known, **named}
 
 
 def generate_router(jobs: LocalJobs, offers: tuple[EngineOffer, ...], guard: Guard) -> APIRouter:
