@@ -36,7 +36,6 @@ class Clouds:
     def __init__(self, folder: Path, *, seed: int = 0, usd_per_hour: float = 12.0) -> None:
         self.usd_per_hour = usd_per_hour
         commands = write_commands(folder)
-        BY_ID[RTX_4090].prices["batch"] = f"{usd_per_hour:.3f}"
         # What the image would have inside: the program of the engine `command`.
         worker = ("env", f"GPULEASE_COMMANDS={commands}", sys.executable, "-m", "worker_image")
         self.comput3 = Comput3Emulator(seed=seed, usd_per_hour=usd_per_hour)
@@ -60,6 +59,9 @@ class Clouds:
             self._loop.close()
 
     async def _enter(self) -> None:
+        prices = BY_ID[RTX_4090].prices
+        self._open.callback(prices.update, dict(prices))
+        prices["batch"] = f"{self.usd_per_hour:.3f}"
         for one in (self.comput3, self.salad, self.receiver):
             await self._open.enter_async_context(one)
 

@@ -21,6 +21,11 @@ from worker_image.media.programs import (
 ENDLESS = ["-re", "-f", "lavfi", "-i", "testsrc=s=64x64:r=25", "-f", "null", "-"]
 
 
+def children() -> set[psutil.Process]:
+    """The programs this process runs now, those that a session's fixture started among them."""
+    return set(psutil.Process().children())
+
+
 def test_a_program_on_the_path_comes_first_and_the_packaged_one_is_there_without(scratch, monkeypatch):
     own = scratch / "ffmpeg"
     own.write_text("#!/bin/sh\n")
@@ -55,10 +60,11 @@ def test_a_silent_program_can_be_cancelled_too(scratch):
         if len(calls) == 3:
             raise Cancelled
 
+    others = children()
     with pytest.raises(Cancelled):
         run_bounded([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=60, on_output=on_output)
     assert calls == [b""] * 3
-    assert not psutil.Process().children()
+    assert not children() - others
 
 
 def test_time_has_a_bound(scratch):
@@ -76,8 +82,11 @@ def test_output_has_a_bound_and_what_is_said_too(scratch):
 
 
 def test_a_program_that_is_killed_is_this_machines_fault(scratch):
+    others = children()
+
     def kill(_):
-        psutil.Process().children()[0].kill()
+        for program in children() - others:
+            program.kill()
 
     with pytest.raises(HostFault, match="signal 9"):
         run_ffmpeg(ENDLESS, on_seconds=kill)
