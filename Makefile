@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check fmt lint lock bench chaos emulate mutants image-check
+.PHONY: help demo test slow conformance check fmt lint lock bench chaos emulate mutants image-check
 
 JOBS ?= 200
 # Most tests wait for processes that start and clouds that lag, so two a core.
@@ -21,12 +21,15 @@ demo: $(READY) ## the whole way of a job, here, in about half a minute
 	$(BIN)/gpulease demo
 
 test: $(READY) ## the tests, in about four minutes on two cores
-	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not conformance"
 
 slow: $(READY) ## the tests that take longer: processes killed at the worst moments, long faults
-	$(BIN)/pytest -n $(WORKERS) -m slow
+	$(BIN)/pytest -n $(WORKERS) -m "slow and not conformance"
 
-check: lint test slow ## format, lint, types, layers, all tests
+conformance: $(READY) ## clients of five other systems against a running server: a table, surface by case
+	$(BIN)/pytest -n 2 --dist loadfile -m conformance tests/conformance
+
+check: lint test slow conformance ## format, lint, types, layers, all tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -19,10 +19,9 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
-from gpulease import __version__
-from orchestrator.api import events, fleet, health, internal, jobs, money, providers, salad, uploads
-from orchestrator.api.bounds import BodyBound
-from orchestrator.api.problems import PROBLEMS, install
+from orchestrator.access.configured import admit
+from orchestrator.access.identify import open_access
+from orchestrator.access.quotas import QuotaBook
 from orchestrator.api.views import signed
 from orchestrator.apply import Applier
 from orchestrator.clock import Clock, SteadyClock
@@ -37,8 +36,9 @@ from orchestrator.fleet.clouds.upkeep import Upkeep
 from orchestrator.fleet.hosting import Hosting
 from orchestrator.fleet.owners import Owners
 from orchestrator.jobs.dispatch import Dispatcher
+from orchestrator.jobs.remove import Remover
 from orchestrator.jobs.submit import Submitter
-from orchestrator.keys import create_key, read_secret
+from orchestrator.keys import read_secret
 from orchestrator.loops import Loops
 from orchestrator.observe import Observer
 from orchestrator.parts import Parts
@@ -47,11 +47,10 @@ from orchestrator.reconcile import Reconciler
 from orchestrator.retention import Retention
 from orchestrator.settings import Settings, SettingsError
 from orchestrator.storage.choose import check_storage, storage_of
-from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.routes import files_router
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
-from orchestrator.webhooks import Webhooks
+from orchestrator.web import create_web
+from orchestrator.webhooks import Schedule, Sender, Webhooks
 from provider_clients.base import Provider
 from provider_clients.static import Static
 from scaling.states import WorkerState
@@ -87,6 +86,7 @@ class Orchestrator:
     async def start(self) -> None:
         parts = self.parts
         await parts.policy.load()
+        await parts.quotas.refresh()
         await Switches(parts.store, parts.market, parts.clock).load()
         await self._first_offers()
         await self._enrol_static()
@@ -97,7 +97,8 @@ class Orchestrator:
         loops.add("market", parts.market.refresh, parts.settings.health_period_s)
         loops.add("inventory", parts.inventory.sweep, parts.settings.health_period_s)
         loops.add("upkeep", parts.upkeep.look, parts.settings.health_period_s)
-        loops.add("webhooks", self._deliver, 1.0)
+        loops.add("webhooks", self.webhooks.deliver_due, 1.0)
+        loops.add("keys", parts.access.flush, 30.0)
         loops.add("retention", self.retention.sweep, 3600.0)
         loops.start()
         loops.nudge("inventory")
@@ -118,9 +119,6 @@ class Orchestrator:
         static = self.parts.applier.leases.providers.get("static")
         await self.parts.owners.enrol_static(static.machines if isinstance(static, Static) else ())
 
-    async def _deliver(self) -> None:
-        await self.webhooks.deliver_due()
-
     async def stop(self) -> None:
         """Ends claims, then the loops, then the workers that make no sense without us."""
         parts = self.parts
@@ -129,6 +127,7 @@ class Orchestrator:
         parts.dispatcher.close()
         parts.agents.feed.close()
         await parts.loops.stop()
+        await parts.access.flush()
         await parts.hosting.stop()
         await self._stop_own_workers()
         await parts.applier.leases.aclose()
@@ -171,9 +170,10 @@ async def build(  # noqa: PLR0913
     leases = Leases(store, clock, dict(clients), market, deployment)
     applier = Applier(store, clock, leases, market, agents.hosts, dispatcher, dice)
     policy = PolicyBook(store, clock, settings)
-    observer = Observer(store, clock, market, dispatcher, dice, clock.now())
+    quotas = QuotaBook(store, clock, settings)
+    observer = Observer(store, clock, market, dispatcher, dice, clock.now(), quotas)
     reconciler = Reconciler(observer, applier, agents, lambda: policy.current)
-    submitter = Submitter(store, clock, settings, dispatcher)
+    submitter = Submitter(store, clock, settings, dispatcher, quotas)
     loops = Loops()
     parts = Parts(
         settings=settings,
@@ -182,6 +182,7 @@ async def build(  # noqa: PLR0913
         storage=storage,
         dispatcher=dispatcher,
         submitter=submitter,
+        remover=Remover(store, storage, agents.logs, agents.feed, clock),
         agents=agents,
         market=market,
         applier=applier,
@@ -191,12 +192,14 @@ async def build(  # noqa: PLR0913
         hosting=Hosting(store, deployment, host_environments(settings, clients), settings.data / "hosts"),
         missing=missing_of(settings),
         reconciler=reconciler,
+        access=open_access(store, clock, settings, secret),
+        quotas=quotas,
         policy=policy,
         loops=loops,
     )
     _tie(parts)
-    retention = Retention(store, storage, agents.logs, clock, settings.retention_s)
-    return Orchestrator(parts, _webhooks(parts), retention)
+    retention = Retention(store, storage, parts.remover, clock, settings.retention_s)
+    return Orchestrator(parts, _webhooks(parts, dice), retention)
 
 
 def _tie(parts: Parts) -> None:
@@ -205,6 +208,7 @@ def _tie(parts: Parts) -> None:
     submitter.origin = agents.origin = leases.deployment.origin
     submitter.storage_origins = parts.storage.origins
     submitter.blocked = parts.reconciler.blocked
+    parts.dispatcher.limits = parts.quotas.limits
     agents.hosted = parts.market.hosted
     agents.stop_with_us = frozenset(name for name, one in leases.providers.items() if one.stops_with_us)
     agents.drain = parts.applier.drain
@@ -214,6 +218,13 @@ def _tie(parts: Parts) -> None:
         parts.loops.nudge("reconcile")
 
     submitter.on_submit = agents.on_change = parts.applier.on_change = leases.on_change = nudge
+    parts.remover.on_end = nudge
+
+    def held_may_begin() -> None:
+        parts.dispatcher.look_again()
+        nudge()
+
+    parts.quotas.on_change = held_may_begin
 
 
 def _exclusive(settings: Settings) -> frozenset[str]:
@@ -224,13 +235,19 @@ def _enrolment_key(settings: Settings) -> str | None:
     return settings.internal_api_key.get_secret_value() if settings.internal_api_key else None
 
 
-def _webhooks(parts: Parts) -> Webhooks:
-    return Webhooks(
+def _webhooks(parts: Parts, dice: random.Random) -> Webhooks:
+    settings = parts.settings
+    sender = Sender(
         parts.store,
         parts.clock,
-        signed=lambda result: signed(parts, result),
-        allow_hosts=parts.settings.allow_private_hosts,
+        lambda result: signed(parts, result),
+        parts.applier.leases.deployment.secret,
+        settings.allow_private_hosts,
     )
+    schedule = Schedule(settings.webhook_retry_s, settings.webhook_tail_s)
+    webhooks = Webhooks(parts.store, parts.clock, sender, schedule, dice)
+    webhooks.on_room = lambda: parts.loops.nudge("webhooks")
+    return webhooks
 
 
 async def _deployment_id(store: Store, clock: Clock) -> str:
@@ -251,21 +268,7 @@ def create_app(orchestrator: Orchestrator) -> FastAPI:
         yield
         await orchestrator.stop()
 
-    app = FastAPI(
-        title="gpulease",
-        version=__version__,
-        description="Leases GPUs, runs media jobs on them, and lets them go.",
-        lifespan=lifespan,
-        responses=PROBLEMS,
-    )
-    install(app)
-    app.add_middleware(BodyBound)
-    app.state.parts = orchestrator.parts
-    for surface in (jobs, events, uploads, fleet, providers, money, internal, salad, health):
-        app.include_router(surface.router)
-    if isinstance(orchestrator.parts.storage, LocalStorage):
-        app.include_router(files_router(orchestrator.parts.storage))
-    return app
+    return create_web(orchestrator.parts, lifespan)
 
 
 class _Server(uvicorn.Server):
@@ -295,7 +298,7 @@ async def serve(settings: Settings) -> int:
     store = await open_sqlite(settings.data / "gpulease.db")
     try:
         clock = SteadyClock()
-        await _admit(settings, store, clock)
+        await admit(settings, store, clock.now())
         sock = _bind(settings)
         address = Address(settings, sock.getsockname()[1])
 
@@ -319,18 +322,6 @@ async def serve(settings: Settings) -> int:
     finally:
         await store.aclose()
     return 0
-
-
-async def _admit(settings: Settings, store: Store, clock: Clock) -> None:
-    """Without a key we bind to the loopback only."""
-    if settings.admin_key:
-        secret = settings.admin_key.get_secret_value()
-        await create_key(store, name="GPULEASE_ADMIN_KEY", role="admin", now=clock.now(), secret=secret)
-    if not settings.loopback and not await store.list_keys():
-        raise SettingsError(
-            f"host {settings.host}: without a key the server binds to 127.0.0.1 only. Make the first key with\n"
-            f"  gpulease keys create --role admin --data {settings.data}\nor set GPULEASE_ADMIN_KEY."
-        )
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -3,17 +3,62 @@
 import hashlib
 import hmac
 import os
+import re
 import secrets
+import string
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
-
-from orchestrator.store.protocol import Store
-from orchestrator.store.rows import ApiKey
 
 Role = Literal["admin", "operator", "submitter", "viewer"]
 ROLES: tuple[Role, ...] = ("admin", "operator", "submitter", "viewer")
 """Each may do what those after it may."""
+
+
+SCOPES = (
+    "jobs:read",
+    "jobs:write",
+    "uploads:write",
+    "fleet:read",
+    "fleet:write",
+    "people:read",
+    "people:write",
+)
+"""What a key may be narrowed to. `people` is also one's own keys, webhooks and projects."""
+PREFIX_LETTERS = 12
+_MADE_HERE = re.compile(r"gpl_[a-z0-9]{8}[A-Za-z0-9_-]{43}")
+
+
+def as_role(name: str) -> Role:
+    """The role of that name; ValueError where there is none."""
+    for role in ROLES:
+        if role == name:
+            return role
+    raise ValueError(name)
+
+
+def weaker(one: Role, other: Role) -> Role:
+    return max(one, other, key=ROLES.index)
+
+
+def new_secret() -> str:
+    """`gpl_`, 8 letters that are stored to find it by, and 256 bits that are not."""
+    public = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+    return f"gpl_{public}{secrets.token_urlsafe(32)}"
+
+
+def made_here(secret: str) -> bool:
+    """Whether it has the form of `new_secret`, and so cannot be guessed; otherwise somebody chose it."""
+    return _MADE_HERE.fullmatch(secret) is not None
+
+
+def prefix_of(secret: str) -> str:
+    """By which a key is found: its public letters, or for a chosen secret, the begin of its hash."""
+    return (secret if made_here(secret) else hash_key(secret))[:PREFIX_LETTERS]
+
+
+def same(one: str, other: str) -> bool:
+    """Compared in a time that does not tell where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def hash_key(secret: str) -> str:
@@ -23,6 +68,11 @@ def hash_key(secret: str) -> str:
 
 def matches(secret: str, key_hash: str) -> bool:
     return hmac.compare_digest(hash_key(secret), key_hash)
+
+
+def session_key(deployment_secret: bytes) -> str:
+    """Signs sessions. No worker can have an id with that first letter, and so that key."""
+    return hmac.new(deployment_secret, b"\x00session", hashlib.sha256).hexdigest()
 
 
 def worker_key(deployment_secret: bytes, worker_id: str) -> str:
@@ -38,16 +88,6 @@ def owner_key(deployment_secret: bytes, worker_id: str) -> str:
 def host_key(deployment_secret: bytes, provider: str) -> str:
     """The key of the process that hosts a provider's agents."""
     return "gph_" + hmac.new(deployment_secret, b"host:" + provider.encode(), hashlib.sha256).hexdigest()
-
-
-async def create_key(store: Store, *, name: str, role: Role, now: float, secret: str | None = None) -> str:
-    """Stores a new key and returns its secret, which cannot be had again."""
-    secret = secret or f"gpl_{secrets.token_urlsafe(32)}"
-    if await store.find_key(hash_key(secret)) is None:
-        await store.add_key(
-            ApiKey(id=str(uuid4()), name=name, role=role, hash=hash_key(secret), created_at=now)
-        )
-    return secret
 
 
 def read_secret(path: Path) -> bytes:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from orchestrator.access.quotas import QuotaBook
 from orchestrator.clock import Clock
 from orchestrator.fleet.clouds.market import Market
 from orchestrator.fleet.costs import usd_between
@@ -12,6 +13,7 @@ from orchestrator.jobs.dispatch import Dispatcher, view_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Attempt, BootTime, Fleet, Job, QueuedGroup, ServiceTime, Worker
 from scaling.estimate import BOOT_PRIOR, SERVICE_PRIOR, estimate
+from scaling.limits import count
 from scaling.snapshot import Estimates, JobGroup, Offer, Running, Snapshot, WorkerView
 
 DAY_S = 86_400.0
@@ -27,17 +29,21 @@ class Observer:
     dispatcher: Dispatcher
     dice: random.Random
     born: float
+    quotas: QuotaBook
 
     async def observe(self) -> tuple[Snapshot, Fleet]:
         now = self.clock.now()
         fleet = await self.store.read_fleet()
         leases = await self.store.list_leases(since=now - DAY_S)
+        await self.quotas.refresh(fleet)
         snapshot = Snapshot(
             groups=tuple(_group(one, now) for one in fleet.groups),
             workers=self._workers(fleet, now),
             offers=self.market.offers(),
             estimates=estimates(fleet.service, fleet.boot, self.market.offers()),
             usd_today=sum(usd_between(lease, now - DAY_S, now) for lease in leases),
+            limits=self.quotas.limits(),
+            running=count((job.need, 1) for _, job in fleet.attempts),
             draws=tuple(self.dice.random() for _ in range(64)),
         )
         return snapshot, fleet

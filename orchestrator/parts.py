@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.access.identify import Access
+from orchestrator.access.quotas import QuotaBook
 from orchestrator.apply import Applier
 from orchestrator.clock import Clock
 from orchestrator.fleet.agents import Agents
@@ -12,6 +14,7 @@ from orchestrator.fleet.clouds.upkeep import Upkeep
 from orchestrator.fleet.hosting import Hosting
 from orchestrator.fleet.owners import Owners
 from orchestrator.jobs.dispatch import Dispatcher
+from orchestrator.jobs.remove import Remover
 from orchestrator.jobs.submit import Submitter
 from orchestrator.loops import Loops
 from orchestrator.policy import PolicyBook
@@ -29,6 +32,7 @@ class Parts:
     storage: Storage
     dispatcher: Dispatcher
     submitter: Submitter
+    remover: Remover
     agents: Agents
     market: Market
     applier: Applier
@@ -39,5 +43,7 @@ class Parts:
     missing: Mapping[str, tuple[str, ...]]
     """What each provider lacks that is not configured."""
     reconciler: Reconciler
+    access: Access
+    quotas: QuotaBook
     policy: PolicyBook
     loops: Loops

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from gpulease.contract.base import Wire
 from orchestrator.clock import Clock
 from orchestrator.settings import Settings
+from orchestrator.store.people import By
 from orchestrator.store.protocol import Store
 from scaling.decide import POLICIES
 from scaling.policy import Limits, Policy
@@ -68,8 +69,9 @@ class PolicyBook:
         if stored is not None:
             self.current = PolicyBody.model_validate(stored).policy()
 
-    async def put(self, body: PolicyBody, who: str) -> None:
-        await self._store.write_setting(SETTING, body.model_dump(), who=who, now=self._clock.now())
+    async def put(self, body: PolicyBody, by: By) -> None:
+        now = self._clock.now()
+        await self._store.write_setting(SETTING, body.model_dump(), who=by.who, now=now, by=by)
         self.current = body.policy()
 
     def shown(self) -> dict[str, Any]:

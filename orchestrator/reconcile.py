@@ -46,6 +46,7 @@ class Reconciler:
         await self._end_overdue()
         snapshot, fleet = await self._observer.observe()
         await self._lose_stale(fleet)
+        self._applier.dispatcher.offer_held(snapshot)
         policy = self._policy()
         plan = decide(snapshot, policy)
         check(snapshot, policy, plan)

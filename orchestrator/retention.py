@@ -3,7 +3,7 @@
 import structlog
 
 from orchestrator.clock import Clock
-from orchestrator.jobs.logs import Logs
+from orchestrator.jobs.remove import Remover
 from orchestrator.storage.protocol import Storage
 from orchestrator.store.protocol import Store
 
@@ -13,27 +13,21 @@ log = structlog.get_logger()
 
 
 class Retention:
-    def __init__(self, store: Store, storage: Storage, logs: Logs, clock: Clock, keep_s: float) -> None:
+    def __init__(self, store: Store, storage: Storage, remover: Remover, clock: Clock, keep_s: float) -> None:
         self._store = store
         self._storage = storage
-        self._logs = logs
+        self._remover = remover
         self._clock = clock
         self._keep_s = keep_s
-        self._owed: list[str] = []
 
     async def sweep(self) -> None:
-        """Rows go first: a file that nobody names only takes space, a row without its file is a broken promise.
-        What the storage could not delete now, it is asked to delete at the next turn.
-        """
         while True:
+            await self._remover.settle()
             now = self._clock.now()
             purged = await self._store.purge(finished_before=now - self._keep_s, now=now)
-            self._owed += purged.keys
-            await self._storage.delete(self._owed)
-            self._owed = []
-            await self._logs.remove(list(purged.job_ids))
             if not purged.job_ids and not purged.keys:
                 break
+            await self._remover.take_away(purged)
             log.info("purged", jobs=len(purged.job_ids), files=len(purged.keys), workers=purged.workers)
         given_up = await self._storage.abort_unfinished(begun_before=self._clock.now() - UPLOAD_S_MAX)
         if given_up:

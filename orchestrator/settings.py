@@ -42,6 +42,10 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Surface = Literal["render", "video", "farm", "tasks"]
+Surfaces = Annotated[tuple[Surface, ...], NoDecode, BeforeValidator(_split)]
+Wait = Annotated[float, Field(gt=0, le=7 * 86400.0, allow_inf_nan=False)]
+Waits = Annotated[tuple[Wait, ...], NoDecode, BeforeValidator(_split)]
 
 
 NEEDED_BY_STORAGE: dict[str, dict[str, str]] = {
@@ -215,6 +219,40 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(default=5.0, gt=0)
     claim_wait_s: float = Field(default=20.0, gt=0, le=60)
     orphan_after_s: float = Field(default=120.0, gt=0)
+    surfaces: Surfaces = Field(
+        default=("render", "video", "farm", "tasks"),
+        description="The other systems whose clients are served; docs/compat/ has a page for each.",
+    )
+    farm_engines: Path | None = Field(
+        default=None, description="Engines and argument types of the farm surface, a JSON file."
+    )
+    queue_limits: Names = Field(
+        default=(), description="How many jobs of a queue may run at once: short-low=8,long-high=2."
+    )
+    c3_render_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="C3_RENDER_API_KEY",
+        description="A submitter's key that clients of the render API have already.",
+    )
+    register_auth_code: SecretStr | None = Field(
+        default=None,
+        validation_alias="REGISTER_AUTH_CODE",
+        description="Who has it may register as a user. Unset, nobody may.",
+    )
+    session_s: float = Field(default=3600.0, gt=0, le=86_400, description="How long a login holds.")
+    session_refresh_s: float = Field(
+        default=7 * 86400.0, gt=0, description="How long it may be refreshed without a password."
+    )
+    requests_per_s: float | None = Field(
+        default=100.0, gt=0, description="Of one user, unless a subscription says otherwise. Unset: no limit."
+    )
+    cors_origins: Names = Field(default=(), description="Pages of these origins may call from a browser.")
+    webhook_retry_s: float = Field(
+        default=5.0, gt=0, le=3600, description="Between the first 5 tries of a webhook."
+    )
+    webhook_tail_s: Waits = Field(
+        default=(), max_length=50, description="Waits before further tries, after the first 5: 60,600,3600."
+    )
     retention_s: float = Field(default=7 * 86400.0, gt=0, description="Finished jobs and their files.")
     url_expires_s: float = Field(default=7 * 86400.0, gt=0, le=7 * 86400)
     upload_bytes_max: int = Field(default=2 * 1024**3, gt=0)

@@ -4,10 +4,11 @@ import math
 from collections import Counter
 
 from scaling.health import dead
+from scaling.limits import KINDS, Kind, bounds, has_room
 from scaling.place import runnable
 from scaling.plan import Action, Buy, Drain, Launch, Plan, Stop, Withdraw
 from scaling.policy import Limits, Policy
-from scaling.snapshot import Offer, Snapshot, WorkerView
+from scaling.snapshot import JobGroup, Offer, Snapshot, WorkerView
 from scaling.states import WorkerState
 
 ROUNDING_USD = 1e-6
@@ -97,13 +98,34 @@ def _of(offer: Offer, action: Launch) -> bool:
 def _check_demand(plan: Plan, snapshot: Snapshot) -> None:
     """Each launch serves a job that may ask for machines, and there are no more launches than such jobs."""
     launches = _launches(plan)
-    asking = [one for one in snapshot.groups if one.count > 0 and not one.need.low_priority]
+    asking = [one for one in snapshot.groups if _asks(one, snapshot)]
     for action in launches:
         offers = [one for one in snapshot.offers if _of(one, action)]
         if not any(runnable(group.need, offer) for group in asking for offer in offers):
             raise PlanError(f"{action}: no waiting job may ask for it")
-    if len(launches) > sum(one.count for one in asking):
+    if len(launches) > _begin_max(asking, snapshot):
         raise PlanError(f"{len(launches)} launches are more than there are jobs that ask for machines")
+
+
+def _asks(group: JobGroup, snapshot: Snapshot) -> bool:
+    """A job that a limit holds back could not use the machine."""
+    may_begin = has_room(group.need, snapshot.limits, snapshot.running)
+    return group.count > 0 and not group.need.low_priority and may_begin
+
+
+def _begin_max(asking: list[JobGroup], snapshot: Snapshot) -> int:
+    """At most how many of them may begin: by owner, by project and by queue, whichever is least."""
+    room: dict[tuple[Kind, str], int] = {}
+    waiting: dict[Kind, Counter[str | None]] = {kind: Counter() for kind in KINDS}
+    for group in asking:
+        found = {one.kind: one for one in bounds(group.need, snapshot.limits, snapshot.running)}
+        room |= {(one.kind, one.name): one.left for one in found.values()}
+        for kind in KINDS:
+            waiting[kind][found[kind].name if kind in found else None] += group.count
+    return min(
+        sum(count if name is None else min(count, room[kind, name]) for name, count in names.items())
+        for kind, names in waiting.items()
+    )
 
 
 def _check_budgets(plan: Plan, snapshot: Snapshot, policy: Policy) -> None:

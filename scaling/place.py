@@ -28,6 +28,8 @@ class Host(Protocol):
     @property
     def capabilities(self) -> tuple[Capability, ...]: ...
     @property
+    def queues(self) -> tuple[str, ...]: ...
+    @property
     def lease_left_s(self) -> float | None: ...
 
 
@@ -44,6 +46,7 @@ def runnable(need: Need, host: Host, host_id: str = "") -> bool:
     """Whether this machine could run jobs of this need at all, busy or not."""
     return (
         host_id not in need.avoid
+        and (not host.queues or need.queue in host.queues)
         and (need.gpu_class is None or need.gpu_class == host.gpu_class)
         and host.vram_gb >= need.min_vram_gb
         and (not need.providers or host.provider in need.providers)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningCounts, RunningLimits
 from scaling.states import WorkerState
 
 
@@ -30,6 +31,7 @@ class Need:
     providers: tuple[str, ...] = ()
     usd_per_hour_max: float | None = None
     owner: str = ""
+    project: str = ""
     avoid: tuple[str, ...] = ()
     """Workers on which such a job failed already."""
     max_time_s: float = 1200.0
@@ -92,6 +94,8 @@ class WorkerView:
     probe_failures: int = 0
     owned: bool = False
     """Its owner's machine (a buffer node, a static render machine): never bought, and never let go by a plan."""
+    queues: tuple[str, ...] = ()
+    """The queues that it serves; none named, all."""
     hosted: bool = False
     """Its agent runs beside the orchestrator, so that only probes tell of the machine itself."""
 
@@ -129,6 +133,11 @@ class Offer:
     cooled_s: float = 0.0
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """Machines that we lease serve all queues; only an owner's may be kept for some."""
+        return ()
+
+    @property
     def lease_left_s(self) -> float | None:
         """What a job would find on a fresh lease."""
         return self.lease_s_max
@@ -162,4 +171,6 @@ class Snapshot:
     offers: tuple[Offer, ...] = ()
     estimates: Estimates = field(default_factory=Estimates)
     usd_today: float = 0.0
+    limits: RunningLimits = NO_LIMITS
+    running: RunningCounts = NOTHING_RUNS
     draws: tuple[float, ...] = ()

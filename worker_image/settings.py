@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gpulease.contract.agent import QUEUES_MAX
+from gpulease.contract.jobs import Name
+
 PORT_DEFAULT = 8000
 PORT_OFF = -1
 _INSTANCE_MARK = "GPULEASE_INSTANCE"
@@ -247,6 +250,12 @@ class Settings(EngineSettings, BucketSettings, SurfaceSettings):
         ge=0,
         validation_alias="GPULEASE_WORKER_USD_PER_HOUR",
         description="What the owner of the machine asks for an hour of work.",
+    )
+    queues: Annotated[tuple[Name, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        max_length=QUEUES_MAX,
+        validation_alias="GPULEASE_WORKER_QUEUES",
+        description="The queues that it serves. Unset: all.",
     )
     host: str = Field(
         default="127.0.0.1",

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from gpulease import __version__
-from gpulease.cli import bench_gpu, doctor, fleet, jobs, keys, providers, run, server
+from gpulease.cli import bench_gpu, doctor, fleet, jobs, providers, run, server, webhooks
 from gpulease.cli.demo import story
+from gpulease.cli.people import audit, keys, projects, users
 from gpulease.cli.terminal import err
 from gpulease.client import BadCredentials, ClientError, Unreachable
 
@@ -53,6 +54,10 @@ for panel, commands in (
         app.command(rich_help_panel=panel)(command)
 app.add_typer(providers.app, name="providers", rich_help_panel="Fleet")
 app.add_typer(keys.app, name="keys", rich_help_panel="Programs")
+app.add_typer(projects.app, name="projects", rich_help_panel="People")
+app.command(rich_help_panel="People")(audit.audit)
+app.add_typer(users.app, name="users", rich_help_panel="Programs")
+app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Jobs")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -62,6 +62,9 @@ def worker(
     usd_per_hour: Annotated[
         float | None, typer.Option(min=0, help="What you ask for an hour of work. Default: 0.")
     ] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="The queues that it serves, by comma. Default: all.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=-1, max=65535, help="Of /hc and /generate; -1: serve no HTTP.")
     ] = None,
@@ -87,6 +90,7 @@ def worker(
             capacity=capacity,
             gpu_class=gpu_class,
             usd_per_hour=usd_per_hour,
+            queues=queues,
             port=port,
             scratch=scratch,
             commands=commands,

@@ -1,7 +1,7 @@
 """The async client: the same calls as `Client`, awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -181,12 +181,58 @@ class AsyncClient:
     async def set_policy(self, policy: JsonObject) -> JsonObject:
         return await self._do(calls.set_policy(policy))
 
+    def projects(self) -> AsyncIterator[JsonObject]:
+        return self._items(calls.projects)
+
+    async def create_project(self, name: str) -> JsonObject:
+        return await self._do(calls.create_project(name))
+
+    def members(self, project_id: str) -> AsyncIterator[JsonObject]:
+        return self._items(lambda cursor: calls.members(project_id, cursor))
+
+    async def put_member(self, project_id: str, user_id: str, *, write: bool = False) -> JsonObject:
+        return await self._do(calls.put_member(project_id, user_id, "write" if write else "read"))
+
+    async def remove_member(self, project_id: str, user_id: str) -> None:
+        await self._do(calls.remove_member(project_id, user_id))
+
+    def audit(self, **which: str) -> AsyncIterator[JsonObject]:
+        return self._items(lambda cursor: calls.audit(which, cursor))
+
+    def deliveries(self, **which: str) -> AsyncIterator[JsonObject]:
+        return self._items(lambda cursor: calls.deliveries(which, cursor))
+
+    async def delivery(self, number: int) -> JsonObject:
+        return await self._do(calls.delivery(number))
+
+    async def replay(self, number: int) -> JsonObject:
+        return await self._do(calls.replay(number))
+
+    async def replay_failed(self, **which: str) -> JsonObject:
+        return await self._do(calls.replay_failed(which))
+
+    async def webhook_secret(self) -> JsonObject:
+        return await self._do(calls.webhook_secret())
+
+    async def rotate_webhook_secret(self) -> JsonObject:
+        return await self._do(calls.rotate_webhook_secret())
+
     async def check(self) -> None:
         await self._do(calls.live())
 
     async def _do(self, call: Call[Reply], files: Any = None) -> Reply:
         reply: Reply = await AsyncRetrying(**retrying(call))(self._once, call, files)
         return reply
+
+    async def _items(self, page: Callable[[str | None], Call[JsonObject]]) -> AsyncIterator[JsonObject]:
+        cursor: str | None = None
+        while True:
+            found = await self._do(page(cursor))
+            for item in calls.items_of(found):
+                yield item
+            cursor = found.get("next_cursor")
+            if cursor is None:
+                return
 
     async def _once(self, call: Call[Reply], files: Any) -> Reply:
         try:

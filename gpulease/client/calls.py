@@ -27,6 +27,7 @@ JobId = UUID | str
 
 SUBMIT_TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT_S = 600.0
+PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,12 @@ _object: Callable[[httpx.Response], JsonObject] = _reader(dict[str, Any])
 
 
 def _items(reply: httpx.Response) -> list[JsonObject]:
+    return items_of(_object(reply))
+
+
+def items_of(page: JsonObject) -> list[JsonObject]:
     try:
-        return list(_object(reply)["items"])
+        return list(page["items"])
     except KeyError as error:
         raise Garbled("the list came without items") from error
 
@@ -180,6 +185,65 @@ def policy() -> Call[JsonObject]:
 
 def set_policy(policy_to_be: JsonObject) -> Call[JsonObject]:
     return Call("PUT", "/v1/policy", _object, body=policy_to_be)
+
+
+def projects(cursor: str | None = None) -> Call[JsonObject]:
+    return Call("GET", "/v1/projects", _object, params=_page(cursor))
+
+
+def create_project(name: str) -> Call[JsonObject]:
+    return Call("POST", "/v1/projects", _object, body={"name": name})
+
+
+def members(project_id: str, cursor: str | None = None) -> Call[JsonObject]:
+    return Call("GET", f"/v1/projects/{_part(project_id)}/members", _object, params=_page(cursor))
+
+
+def put_member(project_id: str, user_id: str, right: str) -> Call[JsonObject]:
+    """`right` is read or write."""
+    path = f"/v1/projects/{_part(project_id)}/members/{_part(user_id)}"
+    return Call("PUT", path, _object, body={"right": right})
+
+
+def remove_member(project_id: str, user_id: str) -> Call[None]:
+    path = f"/v1/projects/{_part(project_id)}/members/{_part(user_id)}"
+    return Call("DELETE", path, lambda _: None)
+
+
+def audit(which: Mapping[str, str], cursor: str | None = None) -> Call[JsonObject]:
+    """`which` holds any of who, what, target, since and until."""
+    return Call("GET", "/v1/audit", _object, params={**which, **_page(cursor)})
+
+
+def deliveries(which: Mapping[str, str], cursor: str | None = None) -> Call[JsonObject]:
+    """`which` holds any of state, job_id and owner."""
+    return Call("GET", "/v1/webhooks/deliveries", _object, params={**which, **_page(cursor)})
+
+
+def delivery(number: int) -> Call[JsonObject]:
+    return Call("GET", f"/v1/webhooks/deliveries/{number}", _object)
+
+
+def replay(number: int) -> Call[JsonObject]:
+    return Call("POST", f"/v1/webhooks/deliveries/{number}/replay", _object)
+
+
+def replay_failed(which: Mapping[str, str]) -> Call[JsonObject]:
+    """`which` holds any of since, job_id and owner."""
+    body = {"state": "failed", **which}
+    return Call("POST", "/v1/webhooks/deliveries/replay", _object, body=body, timeout_s=SUBMIT_TIMEOUT_S)
+
+
+def webhook_secret() -> Call[JsonObject]:
+    return Call("GET", "/v1/webhooks/secret", _object)
+
+
+def rotate_webhook_secret() -> Call[JsonObject]:
+    return Call("POST", "/v1/webhooks/secret/rotate", _object)
+
+
+def _page(cursor: str | None) -> dict[str, str | int]:
+    return {"limit": PAGE} if cursor is None else {"limit": PAGE, "cursor": cursor}
 
 
 def live() -> Call[None]:

@@ -1,7 +1,7 @@
 """The sync client."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -207,6 +207,47 @@ class Client:
     def set_policy(self, policy: JsonObject) -> JsonObject:
         return self._do(calls.set_policy(policy))
 
+    def projects(self) -> Iterator[JsonObject]:
+        """Those that you are in; to operators, all."""
+        return self._items(calls.projects)
+
+    def create_project(self, name: str) -> JsonObject:
+        return self._do(calls.create_project(name))
+
+    def members(self, project_id: str) -> Iterator[JsonObject]:
+        return self._items(lambda cursor: calls.members(project_id, cursor))
+
+    def put_member(self, project_id: str, user_id: str, *, write: bool = False) -> JsonObject:
+        return self._do(calls.put_member(project_id, user_id, "write" if write else "read"))
+
+    def remove_member(self, project_id: str, user_id: str) -> None:
+        self._do(calls.remove_member(project_id, user_id))
+
+    def audit(self, **which: str) -> Iterator[JsonObject]:
+        """Who changed what, oldest first; `which` names any of who, what, target, since and until."""
+        return self._items(lambda cursor: calls.audit(which, cursor))
+
+    def deliveries(self, **which: str) -> Iterator[JsonObject]:
+        """Webhooks, oldest first; `which` names any of state, job_id and owner."""
+        return self._items(lambda cursor: calls.deliveries(which, cursor))
+
+    def delivery(self, number: int) -> JsonObject:
+        return self._do(calls.delivery(number))
+
+    def replay(self, number: int) -> JsonObject:
+        """Sends a webhook again, whatever became of it."""
+        return self._do(calls.replay(number))
+
+    def replay_failed(self, **which: str) -> JsonObject:
+        """Sends what was given up again; `which` names any of since, job_id and owner."""
+        return self._do(calls.replay_failed(which))
+
+    def webhook_secret(self) -> JsonObject:
+        return self._do(calls.webhook_secret())
+
+    def rotate_webhook_secret(self) -> JsonObject:
+        return self._do(calls.rotate_webhook_secret())
+
     def check(self) -> None:
         """Returns if the server answers."""
         self._do(calls.live())
@@ -214,6 +255,16 @@ class Client:
     def _do(self, call: Call[Reply], files: Any = None) -> Reply:
         reply: Reply = Retrying(**retrying(call))(self._once, call, files)
         return reply
+
+    def _items(self, page: Callable[[str | None], Call[JsonObject]]) -> Iterator[JsonObject]:
+        """Of all pages, each fetched when it is come to."""
+        cursor: str | None = None
+        while True:
+            found = self._do(page(cursor))
+            yield from calls.items_of(found)
+            cursor = found.get("next_cursor")
+            if cursor is None:
+                return
 
     def _once(self, call: Call[Reply], files: Any) -> Reply:
         try:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from gpulease.contract.base import Lenient
-from gpulease.contract.jobs import Fault, OutputFile, Phase, Result
+from gpulease.contract.jobs import Fault, Name, OutputFile, Phase, Result
 from gpulease.contract.plain import check_plain
 
 LOG_CHUNK_BYTES_MAX = 64 * 1024
+QUEUES_MAX = 64
 
 
 class EngineOffer(Lenient):
@@ -35,6 +36,9 @@ class RegisterRequest(Lenient):
     gpu_class: str = "cpu"
     vram_gb: float = 0.0
     capacity: int = Field(default=1, ge=1, le=64)
+    queues: tuple[Name, ...] = Field(
+        default=(), max_length=QUEUES_MAX, description="The queues that it serves; none named, all."
+    )
     usd_per_hour: float = Field(
         default=0.0, ge=0, description="What the owner of the machine asks for the time in which it works."
     )

@@ -139,6 +139,7 @@ class BlenderInput(Wire):
     """A `.blend` to frames or a video. Unset fields keep what the file says.
 
     `resolution` is a width of 1920, 2560 or 3840 at 16:9. `library_url` is a `.blend` with further materials.
+    Several pictures come as one zip, or with `pack` "each" as a file each, up to 100 of them.
     """
 
     file_url: Url
@@ -154,6 +155,7 @@ class BlenderInput(Wire):
     cameras: Literal["one", "all"] = "one"
     materials: list[MaterialSwap] = Field(default_factory=list, max_length=200)
     fps: int = Field(default=24, ge=1, le=240)
+    pack: Literal["zip", "each"] = "zip"
 
     @model_validator(mode="after")
     def _one_size_and_one_choice_of_cameras(self) -> Self:

@@ -47,6 +47,7 @@ class JobRequest(Wire):
     input: PlainObject = Field(description="Checked against the engine's schema at /v1/engines.")
     priority: int = Field(default=0, ge=-100, le=100, description="Higher goes first.")
     queue: Name = "default"
+    project: str | None = Field(default=None, min_length=1, max_length=64, description="One that you are in.")
     max_time: int = Field(
         default=MAX_TIME_S_DEFAULT, ge=60, le=7200, description="Longest run, from its claim."
     )
@@ -119,6 +120,7 @@ class JobView(Lenient):
     input: dict[str, Any]
     priority: int
     queue: str
+    project: str | None = None
     low_priority: bool
     max_time: int
     complete_in: int
@@ -172,7 +174,10 @@ class EventView(Lenient):
 
 
 class UploadView(Lenient):
-    """An uploaded file; `url` (`upload://…`) may stand in any `*_url` field of an input."""
+    """A file that was sent, or is being sent; `url` (`upload://…`) may stand in any `*_url` field of an input.
+
+    `sha256` is empty where the file went in parts past us.
+    """
 
     id: str
     url: str
@@ -180,4 +185,35 @@ class UploadView(Lenient):
     size_bytes: int
     sha256: str
     content_type: str
+    created_at: datetime
     expires_at: datetime
+    stored: bool = True
+
+
+class UploadPage(Lenient):
+    items: tuple[UploadView, ...]
+    next_cursor: str | None = None
+
+
+class UploadRequest(Wire):
+    """A large file that its client will put in parts."""
+
+    name: str = Field(min_length=1, max_length=200)
+    size_bytes: int = Field(ge=1)
+    content_type: str = Field(default="application/octet-stream", min_length=1, max_length=200)
+
+
+class UploadPart(Lenient):
+    """One PUT of exactly `size_bytes`, from `offset` on, with these headers. One that is `stored` needs none."""
+
+    number: int
+    offset: int
+    size_bytes: int
+    url: str
+    headers: dict[str, str] = Field(default_factory=dict)
+    stored: bool = False
+
+
+class UploadPlan(Lenient):
+    upload: UploadView
+    parts: tuple[UploadPart, ...]

@@ -1,34 +1,21 @@
-"""Who calls: an API key with a role, a worker with its own key, or the loopback's anonymous admin."""
+"""Who calls, as dependencies of routes: a user with a role, or a worker with its own key."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 
 from gpulease.contract.problems import ProblemError
-from orchestrator.keys import ROLES, Role, hash_key
+from orchestrator.access.callers import Caller
+from orchestrator.access.identify import shown_in
+from orchestrator.api.edge.rates import check_rate
+from orchestrator.keys import Role
 from orchestrator.parts import Parts
 from orchestrator.store.rows import Worker
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """`owner` groups a key's jobs for fair shares and idempotency; empty while there are no keys."""
-
-    owner: str
-    role: Role
-
-    @property
-    def who(self) -> str:
-        return f"key:{self.owner}" if self.owner else "anonymous"
-
-
-def secret_of(request: Request) -> str | None:
-    bearer = request.headers.get("authorization", "")
-    if bearer[:7].lower() == "bearer ":
-        return bearer[7:].strip()
-    return request.headers.get("x-c3-render-key")
+Area = Literal["jobs", "uploads", "fleet", "people"]
+READING = ("GET", "HEAD")
+TITLE = "This key may not do that"
 
 
 async def parts_of(request: Request) -> Parts:
@@ -42,33 +29,33 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
-def _needs(role: Role) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency that lets callers of this role, or of a stronger one, through."""
+def origin_of(request: Request) -> str:
+    """The address that called, for the audit and the throttles."""
+    return request.client.host if request.client else ""
+
+
+def needs(role: Role, area: Area) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency that lets callers of this role, or of a stronger one, through, whose key has the area's scope."""
 
     async def caller(request: Request) -> Caller:
-        found = await _caller(_parts(request), request)
-        if ROLES.index(found.role) > ROLES.index(role):
-            raise ProblemError(
-                403,
-                "This key may not do that",
-                f"It has the role {found.role!r}; this needs {role!r}.",
-                type="/problems/forbidden",
-            )
+        parts = _parts(request)
+        found = await parts.access.identify(request.headers, origin_of(request))
+        await check_rate(parts.access.rates, found)
+        if not found.at_least(role):
+            raise forbidden(f"Your role here is {found.role!r}; this needs {role!r}.")
+        scope = scope_of(area, request.method)
+        if not found.may(scope):
+            raise forbidden(f"This key has the scopes {', '.join(found.scopes)}; this needs {scope}.")
         return found
 
     return caller
 
 
-async def _caller(parts: Parts, request: Request) -> Caller:
-    secret = secret_of(request)
-    if secret is None:
-        if parts.settings.loopback and not await parts.store.list_keys():
-            return Caller("", "admin")
-        raise unauthorized("Send a key as Authorization: Bearer KEY.")
-    key = await parts.store.find_key(hash_key(secret))
-    if key is None or key.revoked_at is not None:
-        raise unauthorized("This key is not known, or was revoked.")
-    return Caller(key.id, next(role for role in ROLES if role == key.role))
+def scope_of(area: Area, method: str) -> str:
+    """What a key with scopes needs for that. Uploads are of use to jobs only, and are seen by who sees those."""
+    if method in READING:
+        return "jobs:read" if area == "uploads" else f"{area}:read"
+    return f"{area}:write"
 
 
 async def _worker_of(worker_id: str, request: Request) -> Worker:
@@ -86,13 +73,29 @@ async def _worker_of(worker_id: str, request: Request) -> Worker:
     return worker
 
 
+def secret_of(request: Request) -> str | None:
+    shown = shown_in(request.headers)
+    return shown.secret if shown is not None and shown.email is None else None
+
+
 def unauthorized(detail: str) -> ProblemError:
     return ProblemError(401, "A key is needed", detail, type="/problems/unauthorized")
 
 
+def forbidden(detail: str) -> ProblemError:
+    return ProblemError(403, TITLE, detail, type="/problems/forbidden")
+
+
 Shared = Annotated[Parts, Depends(parts_of)]
-Admin = Annotated[Caller, Depends(_needs("admin"))]
-Operator = Annotated[Caller, Depends(_needs("operator"))]
-Submitter = Annotated[Caller, Depends(_needs("submitter"))]
-Viewer = Annotated[Caller, Depends(_needs("viewer"))]
+Admin = Annotated[Caller, Depends(needs("admin", "people"))]
+"""Users, others' keys, subscriptions, audit."""
+FleetAdmin = Annotated[Caller, Depends(needs("admin", "fleet"))]
+Operator = Annotated[Caller, Depends(needs("operator", "fleet"))]
+"""Fleet, plan, providers, money."""
+Submitter = Annotated[Caller, Depends(needs("submitter", "jobs"))]
+Uploader = Annotated[Caller, Depends(needs("submitter", "uploads"))]
+UploadViewer = Annotated[Caller, Depends(needs("viewer", "uploads"))]
+Viewer = Annotated[Caller, Depends(needs("viewer", "jobs"))]
+Person = Annotated[Caller, Depends(needs("viewer", "people"))]
+"""Anybody, about what is their own: keys, webhooks, projects."""
 KnownWorker = Annotated[Worker, Depends(_worker_of)]

@@ -10,7 +10,8 @@ from fastapi.sse import format_sse_event
 
 from gpulease.contract.problems import FieldFault, invalid
 from orchestrator.api.auth import Shared, Viewer
-from orchestrator.api.jobs import find, wants_events
+from orchestrator.api.jobs import wants_events
+from orchestrator.api.sight import find_job
 from orchestrator.api.views import event_view
 from orchestrator.parts import Parts
 from scaling.states import TERMINAL_JOBS, AttemptState
@@ -28,14 +29,14 @@ async def events(
     parts: Shared,
     request: Request,
     job_id: str,
-    _: Viewer,
+    caller: Viewer,
     after: Annotated[int, Query(ge=0, description="The last seq that you have.")] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """With `Accept: text/event-stream`: `move` events with ids, and `progress` events without, until the
     job ends; `Last-Event-ID` resumes. Otherwise JSON: the moves after `after`.
     """
-    await find(parts, job_id)
+    await find_job(parts, caller, job_id)
     start = max(after, _seq(last_event_id))
     if wants_events(request):
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

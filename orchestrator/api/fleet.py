@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query
 
 from gpulease.contract.engines import CATALOGUE, EngineSpec
 from gpulease.contract.problems import ProblemError
-from orchestrator.api.auth import Admin, Operator, Shared, Viewer
+from orchestrator.api.auth import FleetAdmin, Operator, Shared, Viewer
 from orchestrator.api.views import moment, worker_view
 from orchestrator.parts import Parts
 from orchestrator.policy import PolicyBody
-from orchestrator.store.rows import WorkerMove
+from orchestrator.store.people import By
+from orchestrator.store.rows import Worker, WorkerMove
 from scaling.snapshot import Capability
 from scaling.states import WorkerState
 
@@ -26,7 +27,7 @@ router = APIRouter(prefix="/v1", tags=["fleet"])
 @router.get("/workers")
 async def workers(
     parts: Shared,
-    _: Viewer,
+    _: Operator,
     include_gone: Annotated[bool, Query()] = False,  # noqa: FBT002  A query parameter.
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> dict[str, Any]:
@@ -41,39 +42,56 @@ async def workers(
 @router.post("/workers/{worker_id}/drain")
 async def drain(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
     """It takes no more jobs, finishes what it runs, and is let go."""
+    before = await _find(parts, worker_id)
     await parts.applier.drain(worker_id, "drained by an operator", caller.who)
-    return await _acted(parts, worker_id)
+    return await _audited(parts, "worker.drain", before, caller.by)
 
 
 @router.post("/workers/{worker_id}/stop")
 async def stop(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
     """Ends its lease now; what it runs goes back to the queue."""
+    before = await _find(parts, worker_id)
     withdraw = WorkerMove(W.GONE, (W.INTENDED,), caller.who, "stopped by an operator")
     if not await parts.store.move_worker(worker_id, withdraw, now=parts.clock.now()):
         await parts.applier.stop(worker_id, "stopped by an operator", caller.who)
-    return await _acted(parts, worker_id)
+    return await _audited(parts, "worker.stop", before, caller.by)
 
 
 @router.post("/workers/{worker_id}/pause")
 async def pause(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
     """It keeps its lease and takes no jobs until it is resumed."""
-    await parts.store.pause_worker(worker_id, paused=True, who=caller.who, now=parts.clock.now())
+    now = parts.clock.now()
+    await parts.store.pause_worker(worker_id, paused=True, who=caller.who, now=now, by=caller.by)
     parts.dispatcher.release(worker_id)
     return await _acted(parts, worker_id)
 
 
 @router.post("/workers/{worker_id}/resume")
 async def resume(parts: Shared, worker_id: str, caller: Operator) -> dict[str, Any]:
-    await parts.store.pause_worker(worker_id, paused=False, who=caller.who, now=parts.clock.now())
+    now = parts.clock.now()
+    await parts.store.pause_worker(worker_id, paused=False, who=caller.who, now=now, by=caller.by)
     return await _acted(parts, worker_id)
+
+
+async def _audited(parts: Parts, what: str, before: Worker, by: By) -> dict[str, Any]:
+    """Notes what an operator did whose effect is a move of the worker, which other moves may be too."""
+    after = await _find(parts, before.id)
+    states = ({"state": before.state.value}, {"state": after.state.value})
+    now = parts.clock.now()
+    await parts.store.record_audit(what, before.id, by=by, now=now, before=states[0], after=states[1])
+    return await _acted(parts, before.id)
 
 
 async def _acted(parts: Parts, worker_id: str) -> dict[str, Any]:
     parts.loops.nudge("reconcile")
+    return worker_view(await _find(parts, worker_id), 0, parts.clock.now())
+
+
+async def _find(parts: Parts, worker_id: str) -> Worker:
     worker = await parts.store.get_worker(worker_id)
     if worker is None:
         raise ProblemError(404, "There is no such worker", f"No worker has the id {worker_id!r}.")
-    return worker_view(worker, 0, parts.clock.now())
+    return worker
 
 
 @router.get("/engines")
@@ -86,20 +104,20 @@ async def engines(parts: Shared, _: Viewer) -> dict[str, Any]:
 
 
 @router.get("/policy")
-async def read_policy(parts: Shared, _: Viewer) -> dict[str, Any]:
+async def read_policy(parts: Shared, _: Operator) -> dict[str, Any]:
     return parts.policy.shown()
 
 
 @router.put("/policy")
-async def write_policy(parts: Shared, body: PolicyBody, caller: Admin) -> dict[str, Any]:
+async def write_policy(parts: Shared, body: PolicyBody, caller: FleetAdmin) -> dict[str, Any]:
     """Replaces the policy; it holds from the next plan on, and survives a restart."""
-    await parts.policy.put(body, caller.who)
+    await parts.policy.put(body, caller.by)
     parts.loops.nudge("reconcile")
     return parts.policy.shown()
 
 
 @router.get("/plan")
-async def plan(parts: Shared, _: Viewer) -> dict[str, Any]:
+async def plan(parts: Shared, _: Operator) -> dict[str, Any]:
     """The last plan: what was decided and why, and what could not be done and why."""
     last = parts.reconciler.last
     if last is None:

@@ -1,8 +1,6 @@
-"""/v1/jobs: submit, read, list, cancel, retry."""
+"""/v1/jobs: submit, read, list, cancel, retry, remove."""
 
-import base64
-import binascii
-import json
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -17,10 +15,13 @@ from gpulease.contract.jobs import (
     Result,
     Status,
 )
-from gpulease.contract.problems import FieldFault, ProblemError, invalid
-from orchestrator.api.auth import Caller, Shared, Submitter, Viewer
+from gpulease.contract.problems import ProblemError
+from orchestrator.access.callers import Caller
+from orchestrator.api.auth import Shared, Submitter, Viewer
+from orchestrator.api.edge.cursors import decode, encode
+from orchestrator.api.sight import asked, find_job, sight
 from orchestrator.api.views import full_view, job_view, signed
-from orchestrator.jobs.submit import Asked, conflict, not_found, parse
+from orchestrator.jobs.submit import conflict, not_found, parse
 from orchestrator.parts import Parts
 from orchestrator.store.rows import Job, JobFilter, NewJob, Submitted
 from scaling.states import TERMINAL_JOBS, JobState
@@ -35,7 +36,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 @router.post("", status_code=202, response_model=JobView)
 async def submit(parts: Shared, body: JobRequest, caller: Submitter, key: Key = None) -> Response:
     """Queues a job. Repeated with the same `Idempotency-Key`, it answers with the same job."""
-    submitted = await parts.submitter.submit(body, Asked(caller.owner, key))
+    submitted = await parts.submitter.submit(body, await asked(parts, caller, key))
     return _accepted(submitted.job)
 
 
@@ -49,29 +50,31 @@ async def submit_batch(parts: Shared, body: BatchRequest, caller: Submitter, key
 @router.get("")
 async def list_jobs(
     parts: Shared,
-    _: Viewer,
+    caller: Viewer,
     status: Status | None = None,
     engine: str | None = None,
+    project: str | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobPage:
     """Newest first. `next_cursor` is absent on the last page."""
-    which = JobFilter(state=JobState(status) if status else None, engine=engine)
-    jobs = await parts.store.list_jobs(which, before=_decode(cursor), limit=limit + 1)
+    state = JobState(status) if status else None
+    which = JobFilter(state=state, engine=engine, project=project, seen_by=await sight(parts, caller))
+    jobs = await parts.store.list_jobs(which, before=decode(cursor), limit=limit + 1)
     page = jobs[:limit]
-    more = _encode(page[-1]) if len(jobs) > limit else None
+    more = encode(page[-1].created_at, page[-1].id) if len(jobs) > limit else None
     return JobPage(items=tuple(job_view(job, result=job.result) for job in page), next_cursor=more)
 
 
 @router.get("/{job_id}")
-async def read(parts: Shared, job_id: str, _: Viewer) -> JobView:
-    return await full_view(parts, await find(parts, job_id))
+async def read(parts: Shared, job_id: str, caller: Viewer) -> JobView:
+    return await full_view(parts, await find_job(parts, caller, job_id))
 
 
 @router.get("/{job_id}/result")
-async def result(parts: Shared, job_id: str, _: Viewer) -> Result:
+async def result(parts: Shared, job_id: str, caller: Viewer) -> Result:
     """What the winning attempt made, with signed URLs. 409 until there is one, or when there is none."""
-    job = await find(parts, job_id)
+    job = await find_job(parts, caller, job_id)
     if job.result is None:
         raise _no_result(job)
     return await signed(parts, job.result)
@@ -81,12 +84,12 @@ async def result(parts: Shared, job_id: str, _: Viewer) -> Result:
 async def logs(
     parts: Shared,
     job_id: str,
-    _: Viewer,
+    caller: Viewer,
     attempt: Annotated[int | None, Query(ge=1, description="Its number; the latest by default.")] = None,
     offset: Annotated[int, Query(ge=0, description="In bytes.")] = 0,
 ) -> Response:
     """What the engine printed, from a byte offset; `X-Next-Offset` is where to go on."""
-    job = await find(parts, job_id)
+    job = await find_job(parts, caller, job_id)
     text = await parts.agents.logs.read(job_id, attempt or job.attempts, offset)
     headers = {"X-Next-Offset": str(offset + len(text))}
     return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
@@ -95,41 +98,42 @@ async def logs(
 @router.post("/{job_id}/cancel")
 async def cancel(parts: Shared, job_id: str, caller: Submitter) -> JobView:
     """Ends a queued or running job. A job that has ended already stays as it is."""
-    now = parts.clock.now()
-    job = await parts.store.cancel_job(job_id, who=caller.who, reason="cancelled by its client", now=now)
+    await find_job(parts, caller, job_id, right="write")
+    job = await parts.remover.end(job_id, by=caller.by)
     if job is None:
         raise not_found(job_id)
-    parts.agents.feed.publish(job_id)
-    parts.loops.nudge("reconcile")
     return await full_view(parts, job)
 
 
 @router.post("/{job_id}/retry", status_code=202, response_model=JobView)
 async def retry(parts: Shared, job_id: str, caller: Submitter, key: Key = None) -> Response:
     """Submits the same request again, as a new job with `retry_of`."""
-    return _accepted((await parts.submitter.retry(job_id, Asked(caller.owner, key))).job)
+    old = await find_job(parts, caller, job_id, right="write")
+    return _accepted((await parts.submitter.retry(old, await asked(parts, caller, key))).job)
 
 
-async def find(parts: Parts, job_id: str) -> Job:
-    job = await parts.store.get_job(job_id)
-    if job is None:
-        raise not_found(job_id)
-    return job
+@router.delete("/{job_id}", status_code=204)
+async def remove(parts: Shared, job_id: str, caller: Submitter) -> Response:
+    """Ends the job if it has not ended, and removes it with its files, logs and webhooks."""
+    await find_job(parts, caller, job_id, right="write")
+    await parts.remover.remove(job_id, by=caller.by)
+    return Response(status_code=204)
 
 
 async def _batch(parts: Parts, body: BatchRequest, caller: Caller, key: str | None) -> tuple[BatchItem, ...]:
     items: dict[int, BatchItem] = {}
+    who = await asked(parts, caller)
     jobs: dict[int, NewJob] = {}
     for index, one in enumerate(body.jobs):
         try:
             request = parse(JobRequest, one)
-            asked = Asked(caller.owner, f"{key}/{index}" if key else None)
-            jobs[index] = await parts.submitter.prepare(request, asked)
+            one_of = replace(who, key=f"{key}/{index}" if key else None)
+            jobs[index] = await parts.submitter.prepare(request, one_of)
         except ProblemError as error:
             items[index] = BatchItem(index=index, problem=error.problem.model_dump(exclude_none=True))
-    submitted = await parts.submitter.submit_all(list(jobs.values())) if jobs else []
-    for index, one_of in zip(jobs, submitted, strict=True):
-        items[index] = _batch_item(index, one_of, key)
+    submitted = await parts.submitter.submit_all(list(jobs.values()), who) if jobs else []
+    for index, done in zip(jobs, submitted, strict=True):
+        items[index] = _batch_item(index, done, key)
     return tuple(items[index] for index in sorted(items))
 
 
@@ -152,22 +156,6 @@ def _no_result(job: Job) -> ProblemError:
     return ProblemError(
         409, "The job has not ended", "Follow /events, or ask again later.", type="/problems/not-ended"
     )
-
-
-def _encode(job: Job) -> str:
-    return base64.urlsafe_b64encode(json.dumps([job.created_at, job.id]).encode()).decode()
-
-
-def _decode(cursor: str | None) -> tuple[float, str] | None:
-    if cursor is None:
-        return None
-    try:
-        at, job_id = json.loads(base64.urlsafe_b64decode(cursor))
-        return float(at), str(job_id)
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise invalid(
-            [FieldFault(field="cursor", message="use the next_cursor of the page before")]
-        ) from error
 
 
 def wants_events(request: Request) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from gpulease.contract.problems import ProblemError
-from orchestrator.api.auth import Shared, Viewer
+from orchestrator.api.auth import Operator, Shared
 from orchestrator.api.views import moment
 from orchestrator.fleet.costs import attempt_usd, lease_usd, usd_between
 from orchestrator.observe import DAY_S
@@ -18,7 +18,7 @@ Hours = Annotated[float, Query(gt=0, le=24 * 366)]
 
 
 @router.get("/costs")
-async def costs(parts: Shared, _: Viewer, hours: Hours = 24.0) -> dict[str, Any]:
+async def costs(parts: Shared, _: Operator, hours: Hours = 24.0) -> dict[str, Any]:
     """What leases cost in the last hours, by provider and by lease. A running lease costs until now."""
     now = parts.clock.now()
     leases = await parts.store.list_leases(since=now - hours * 3600)
@@ -36,7 +36,7 @@ async def costs(parts: Shared, _: Viewer, hours: Hours = 24.0) -> dict[str, Any]
 
 
 @router.get("/leases")
-async def leases(parts: Shared, _: Viewer, hours: Hours = 24.0) -> dict[str, Any]:
+async def leases(parts: Shared, _: Operator, hours: Hours = 24.0) -> dict[str, Any]:
     """The ledger: every lease that had not ended so many hours ago, whole, oldest first."""
     now = parts.clock.now()
     found = await parts.store.list_leases(since=now - hours * 3600)
@@ -47,7 +47,7 @@ async def leases(parts: Shared, _: Viewer, hours: Hours = 24.0) -> dict[str, Any
 
 
 @router.get("/leases/{worker_id}")
-async def lease(parts: Shared, worker_id: str, _: Viewer) -> dict[str, Any]:
+async def lease(parts: Shared, worker_id: str, _: Operator) -> dict[str, Any]:
     """One lease with the share of every attempt that ran on it; the rest of it was boot and idling."""
     now = parts.clock.now()
     found = await parts.store.get_lease(worker_id)

@@ -45,6 +45,13 @@ def reply(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     return Response(json.dumps(body), problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
+def headers_of(problem: Problem) -> dict[str, str]:
+    """What goes with it: how to authenticate, or when to try again (`retry_after_s`, where it says that)."""
+    wait_s = (problem.model_extra or {}).get("retry_after_s", 2 if problem.status == 503 else None)
+    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+    return headers if wait_s is None else {**headers, "Retry-After": str(wait_s)}
+
+
 def install(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -54,12 +61,21 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _crashed)
 
 
+def problem_of(error: Exception) -> Problem | None:
+    """What an error of ours, or of a request, is to clients; None for what only broke."""
+    if isinstance(error, ProblemError):
+        return error.problem
+    if isinstance(error, RequestValidationError):
+        return invalid(_fault(one) for one in error.errors()).problem
+    if type(error) in UNAVAILABLE:
+        status, title, detail = UNAVAILABLE[type(error)]
+        return Problem(title=title, status=status, detail=detail)
+    return None
+
+
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)  # noqa: S101  Registered for this type only.
-    headers = {"Retry-After": "2"} if error.problem.status == 503 else None
-    if error.problem.status == 401:
-        headers = {"WWW-Authenticate": "Bearer"}
-    return reply(error.problem, headers)
+    return reply(error.problem, headers_of(error.problem))
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

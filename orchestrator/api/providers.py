@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from gpulease.contract.problems import ProblemError
-from orchestrator.api.auth import Caller, Operator, Shared, Viewer
+from orchestrator.access.callers import Caller
+from orchestrator.api.auth import Operator, Shared
 from orchestrator.fleet.clouds.switches import Switches
 from orchestrator.parts import Parts
 from orchestrator.store.rows import Worker
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/v1/providers", tags=["providers"])
 
 
 @router.get("")
-async def providers(parts: Shared, _: Viewer) -> dict[str, Any]:
+async def providers(parts: Shared, _: Operator) -> dict[str, Any]:
     """Every provider that is configured, or lacks something to be."""
     return {"items": await _items(parts)}
 
@@ -38,7 +39,7 @@ async def _switch(parts: Parts, name: str, caller: Caller, *, on: bool) -> dict[
     if not any(item["name"] == name for item in items):
         known = ", ".join(item["name"] for item in items)
         raise ProblemError(404, "There is no such provider", f"{name!r} is none of: {known}.")
-    await Switches(parts.store, parts.market, parts.clock).turn(name, on=on, who=caller.who)
+    await Switches(parts.store, parts.market, parts.clock).turn(name, on=on, by=caller.by)
     parts.loops.nudge("reconcile")
     return next(item for item in await _items(parts) if item["name"] == name)
 

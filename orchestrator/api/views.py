@@ -34,6 +34,7 @@ def job_view(job: Job, **shown: Any) -> JobView:
         input=job.input,
         priority=need.priority,
         queue=need.queue,
+        project=need.project or None,
         low_priority=need.low_priority,
         max_time=round(job.max_time_s),
         complete_in=round(job.complete_by - job.created_at),

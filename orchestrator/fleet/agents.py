@@ -72,6 +72,8 @@ class Agents:
             vram_gb=said.vram_gb,
             capacity=said.capacity,
             usd_per_hour=said.usd_per_hour,
+            # A leased machine serves all queues: plans count on that when they order one.
+            queues=said.queues if worker.owned else (),
         )
         cut_off = await self._cut_off(worker, said.incarnation)
         self._note_heard(worker)
@@ -145,6 +147,8 @@ class Agents:
             await self._blame(held.worker_id, said.fault)
         if claimed.job.attempt_id is None and claimed.job.finished_at is None:
             self._dispatcher.look_again()
+        else:
+            self._dispatcher.ended(claimed.job.need)
         self.on_change()
 
     async def grant(self, held: Held, said: wire.UploadRequest) -> wire.UploadGrant:
@@ -254,7 +258,7 @@ class Agents:
         return claimed is not None and claimed.attempt.state is AttemptState.RUNNING
 
     async def _hint(self, worker: Worker) -> wire.Prefetch | None:
-        job = await self._store.peek_next(worker.id)
+        job = await self._store.peek_next(worker.id, limits=self._dispatcher.limits())
         if job is None or not (urls := await self._inputs.urls(job)):
             return None
         return wire.Prefetch(job_id=job.id, inputs=urls)

@@ -9,8 +9,9 @@ from orchestrator.clock import Clock
 from orchestrator.store import rules
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Worker
+from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningLimits, bounds
 from scaling.place import best_worker
-from scaling.snapshot import Need, WorkerView
+from scaling.snapshot import Need, Snapshot, WorkerView
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class Dispatcher:
         self._clock = clock
         self._on_claim = on_claim
         self._parked: dict[str, Parked] = {}
+        self.limits: Callable[[], RunningLimits] = lambda: NO_LIMITS
         self.closed = False
         self.resting: set[str] = set()
         """Workers whose owners paused them; they say so with every heartbeat."""
@@ -43,9 +45,7 @@ class Dispatcher:
             spot = Parked(view_of(worker, asked.resident, self._clock.now()), self._clock.now())
             self._parked[worker.id] = spot
             try:
-                claimed = await self._store.claim_job(
-                    worker.id, asked.incarnation, asked.nonce, resident=asked.resident, now=self._clock.now()
-                )
+                claimed = await self._claim(worker.id, asked)
                 if claimed is not None:
                     self._on_claim(claimed)
                     return claimed
@@ -56,6 +56,16 @@ class Dispatcher:
                     del self._parked[worker.id]
         return None
 
+    async def _claim(self, worker_id: str, asked: ClaimRequest) -> Claimed | None:
+        return await self._store.claim_job(
+            worker_id,
+            asked.incarnation,
+            asked.nonce,
+            resident=asked.resident,
+            now=self._clock.now(),
+            limits=self.limits(),
+        )
+
     def offer(self, need: Need, count: int = 1) -> None:
         """Wakes as many parked workers as can take these jobs, the best first."""
         for _ in range(min(count, len(self._parked))):
@@ -64,6 +74,18 @@ class Dispatcher:
             if chosen is None:
                 return
             self._parked[chosen].wake.set()
+
+    def ended(self, need: Need) -> None:
+        """A job of this need runs no more. Where a limit holds such jobs back, the next one may begin."""
+        if any(bounds(need, self.limits(), NOTHING_RUNS)):
+            self.offer(need)
+
+    def offer_held(self, snapshot: Snapshot) -> None:
+        """Wakes who can take jobs that a limit may have held back and does not any more, however that came."""
+        for group in snapshot.groups if self._parked else ():
+            left = [one.left for one in bounds(group.need, snapshot.limits, snapshot.running)]
+            if left:
+                self.offer(group.need, min(group.count, *left))
 
     def release(self, worker_id: str) -> None:
         """Ends a parked claim, so that its worker hears at once that it should drain or stop."""

@@ -1,8 +1,9 @@
-"""What a worker may fetch for a job: the client's URLs as they are, uploads as signed URLs of ours."""
+"""What a worker may fetch for a job: the client's URLs as they are, uploads and assets as signed URLs of ours."""
 
 from gpulease.contract.agent import Assignment
 from gpulease.contract.engines import CATALOGUE
 from orchestrator.jobs.submit import UPLOAD_SCHEME
+from orchestrator.library.links import ASSET_SCHEME, find_link
 from orchestrator.storage.protocol import Storage
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Job
@@ -20,10 +21,16 @@ class Inputs:
         return {field: await self._resolve(url, expires_s=expires_s) for field, url in named.items()}
 
     async def _resolve(self, url: str, expires_s: float) -> str:
-        if not url.startswith(UPLOAD_SCHEME):
-            return url
-        upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
-        return await self._storage.presign_get(upload.key, expires_s=expires_s) if upload else url
+        key = await self._key(url)
+        return await self._storage.presign_get(key, expires_s=expires_s) if key else url
+
+    async def _key(self, url: str) -> str | None:
+        """Of a file of ours. One that is gone stays a reference, which no worker can fetch."""
+        if url.startswith(UPLOAD_SCHEME):
+            upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
+            return upload.key if upload else None
+        found = await find_link(self._store, url) if url.startswith(ASSET_SCHEME) else None
+        return found[1].key if found else None
 
     async def assignment(self, claimed: Claimed, now: float) -> Assignment:
         job, attempt = claimed.job, claimed.attempt

@@ -16,11 +16,14 @@ from gpulease.contract.engines import CATALOGUE, EngineSpec
 from gpulease.contract.jobs import JobRequest
 from gpulease.contract.problems import FieldFault, ProblemError, invalid
 from gpulease.guard import ForbiddenAddress, check_url
+from orchestrator.access.quotas import QuotaBook
 from orchestrator.clock import Clock
 from orchestrator.jobs.dispatch import Dispatcher
+from orchestrator.library.links import ASSET_SCHEME, asset_fault
 from orchestrator.settings import Settings
+from orchestrator.store.people import By
 from orchestrator.store.protocol import Store
-from orchestrator.store.rows import NewJob, Submitted
+from orchestrator.store.rows import Job, NewJob, Sight, Submitted
 from scaling.snapshot import Need
 
 UPLOAD_SCHEME = "upload://"
@@ -29,14 +32,22 @@ Model = TypeVar("Model", bound=Wire)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asks, and the idempotency key that came with it."""
+    """Who asks, what they may use, and the idempotency key that came with it."""
 
     owner: str = ""
     key: str | None = None
+    by: By | None = None
+    sight: Sight | None = None
+    """Whose uploads and jobs may be used; None: everybody's."""
+    writable: tuple[str, ...] | None = None
+    """The projects that jobs may be put into; None: all."""
 
 
 class Submitter:
-    def __init__(self, store: Store, clock: Clock, settings: Settings, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, settings: Settings, dispatcher: Dispatcher, quotas: QuotaBook
+    ) -> None:
+        self._quotas = quotas
         self._store = store
         self._clock = clock
         self._settings = settings
@@ -53,35 +64,33 @@ class Submitter:
             ProblemError: 422 naming the fields, 409 for a key that stands for another request, or 503 under
                 `strict` when nothing configured could run it.
         """
-        return await self._submit_one(await self.prepare(request, asked))
+        return await self._submit_one(await self.prepare(request, asked), asked)
 
-    async def _submit_one(self, job: NewJob) -> Submitted:
-        (submitted,) = await self.submit_all([job])
+    async def _submit_one(self, job: NewJob, asked: Asked) -> Submitted:
+        (submitted,) = await self.submit_all([job], asked)
         if submitted.conflict:
             raise conflict(job.idempotency_key)
         return submitted
 
-    async def submit_all(self, jobs: list[NewJob]) -> list[Submitted]:
-        """Stores them all, or none. Parked workers are woken at once: the store does verbs in order, so that
-        their claims come right behind, and find nothing where this turns out to be a repetition.
+    async def submit_all(self, jobs: list[NewJob], asked: Asked) -> list[Submitted]:
+        """Stores them all, or none: 429 where a quota has no room. Parked workers are woken at once: the store does
+        verbs in order, so that their claims come right behind, and find nothing where this is a repetition.
         """
-        storing = asyncio.ensure_future(self._store.submit_jobs(jobs))
-        for need, count in Counter(job.need for job in jobs).items():
-            self._dispatcher.offer(need, count)
-        submitted = await storing
+        async with self._quotas.admit(job.need for job in jobs):
+            storing = asyncio.ensure_future(self._store.submit_jobs(jobs, by=asked.by))
+            for need, count in Counter(job.need for job in jobs).items():
+                self._dispatcher.offer(need, count)
+            submitted = await storing
         if any(one.created for one in submitted):
             self.on_submit()
         return submitted
 
-    async def retry(self, job_id: str, asked: Asked) -> Submitted:
-        """Submits the same request as a new job that names the old one.
+    async def retry(self, old: Job, asked: Asked) -> Submitted:
+        """Submits the same request as a new job that names the old one and is whose that was.
 
         Raises:
-            ProblemError: 404, or 409 while the job has not ended.
+            ProblemError: 409 while the job has not ended.
         """
-        old = await self._store.get_job(job_id)
-        if old is None:
-            raise not_found(job_id)
         if old.finished_at is None:
             raise ProblemError(
                 409, "The job has not ended", "Cancel it first, or wait.", type="/problems/not-ended"
@@ -99,10 +108,10 @@ class Submitter:
             notify_url=old.notify_url,
             metadata=old.metadata,
             idempotency_key=asked.key,
-            request_hash=f"retry:{job_id}",
+            request_hash=f"retry:{old.id}",
             retry_of=old.id,
         )
-        return await self._submit_one(job)
+        return await self._submit_one(job, asked)
 
     async def prepare(self, request: JobRequest, asked: Asked) -> NewJob:
         """Checks a request whole, and changes nothing."""
@@ -117,7 +126,8 @@ class Submitter:
                 ]
             )
         checked = parse(spec.input_model, request.input, "input.")
-        await self._check_urls(spec, checked, request.notify_url)
+        await self._check_urls(spec, checked, request.notify_url, asked)
+        _check_project(request.project, asked)
         cap = self._settings.max_render_time
         max_time_s = min(request.max_time, cap) if cap else float(request.max_time)
         need = _need(spec, checked, request, asked.owner, max_time_s)
@@ -142,28 +152,45 @@ class Submitter:
             request_hash=_hash(request) if key else "",
         )
 
-    async def _check_urls(self, spec: EngineSpec, checked: Wire, notify_url: str | None) -> None:
+    async def _check_urls(
+        self, spec: EngineSpec, checked: Wire, notify_url: str | None, asked: Asked
+    ) -> None:
         urls = spec.urls(checked.model_dump(mode="json"))
         named = {f"input.{name}": url for name, url in urls.items()}
         faults = []
         for field, url in {**named, "notify_url": notify_url}.items():
-            if url and (message := await self._url_fault(field, url)):
+            if url and (message := await self._url_fault(field, url, asked, spec.name)):
                 faults.append(FieldFault(field=field, message=message))
         if faults:
             raise invalid(faults)
 
-    async def _url_fault(self, field: str, url: str) -> str | None:
+    async def _url_fault(self, field: str, url: str, asked: Asked, engine: str) -> str | None:
+        if url.startswith((UPLOAD_SCHEME, ASSET_SCHEME)) and field == "notify_url":
+            return "a webhook needs an http:// or https:// URL"
+        if url.startswith(ASSET_SCHEME):
+            return await asset_fault(self._store, asked.sight, url, engine)
         if url.startswith(UPLOAD_SCHEME):
-            if field == "notify_url":
-                return "a webhook needs an http:// or https:// URL"
-            upload = await self._store.get_upload(url.removeprefix(UPLOAD_SCHEME))
-            return None if upload else "there is no such upload, or it has expired; send the file again"
+            return await self._upload_fault(url.removeprefix(UPLOAD_SCHEME), asked)
         ours = {self.origin(), *self.storage_origins()}
         try:
             await check_url(url, allow_hosts=self._settings.allow_private_hosts, allow_origins=ours)
         except (ForbiddenAddress, ValueError) as error:
             return str(error)
         return None
+
+    async def _upload_fault(self, upload_id: str, asked: Asked) -> str | None:
+        """Somebody else's upload does not exist for whoever asks."""
+        upload = await self._store.get_upload(upload_id)
+        theirs = upload is not None and asked.sight is not None and upload.owner != asked.sight.owner
+        if upload is None or theirs or upload.expires_at <= self._clock.now():
+            return "there is no such upload, or it has expired; send the file again"
+        return None if upload.stored_at else "the upload is not complete; complete it first"
+
+
+def _check_project(project: str | None, asked: Asked) -> None:
+    if project is not None and asked.writable is not None and project not in asked.writable:
+        message = f"there is no project {project!r} that you may write to"
+        raise invalid([FieldFault(field="project", message=message)])
 
 
 def conflict(key: str | None) -> ProblemError:
@@ -195,6 +222,7 @@ def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str, max_
         providers=wanted.providers,
         usd_per_hour_max=wanted.usd_max,
         owner=owner,
+        project=request.project or "",
         max_time_s=max_time_s,
     )
 

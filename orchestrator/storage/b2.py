@@ -9,7 +9,8 @@ import asyncio
 import functools
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,9 +21,11 @@ from b2sdk.v3.exception import FileNotPresent
 
 from orchestrator.storage.b2_calls import B2Account, B2Calls
 from orchestrator.storage.disk import disk_errors
-from orchestrator.storage.grants import Grants, PartSizes
+from orchestrator.storage.grants import Grants
 from orchestrator.storage.names import checked, type_of
-from orchestrator.storage.protocol import URL_S_MAX, BadKey, PartedUpload, StoredFile
+from orchestrator.storage.protocol import URL_S_MAX, BadKey, NotStored, PartedUpload, StoredFile
+from orchestrator.storage.s3_calls import Missing
+from orchestrator.storage.sizes import PartSizes
 
 URLS_KEPT_MAX = 4096
 URL_LEFT = 0.9
@@ -74,6 +77,17 @@ class B2Storage:
             part.unlink(missing_ok=True)
         return StoredFile(key, size_bytes, sha256)
 
+    async def read_stream(self, key: str) -> AsyncGenerator[bytes, None]:
+        """Over S3: the SDK downloads into files, and hands out no stream."""
+        try:
+            name = self._name(key)
+            opened = await self._calls.open()
+            async with aclosing(opened.s3.read(name)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except (BadKey, Missing) as error:
+            raise NotStored(f"No file lies under {key[:80]!r}.") from error
+
     async def stat(self, key: str) -> StoredFile | None:
         try:
             name = self._name(key)
@@ -124,6 +138,12 @@ class B2Storage:
     ) -> PartedUpload | None:
         grants = await self._grants()
         return await grants.start(key, size_bytes=size_bytes, content_type=content_type, expires_s=expires_s)
+
+    async def resume_parts(
+        self, key: str, upload_id: str, *, size_bytes: int, expires_s: float
+    ) -> PartedUpload:
+        grants = await self._grants()
+        return await grants.resume(key, upload_id, size_bytes=size_bytes, expires_s=expires_s)
 
     async def complete_parts(self, key: str, upload_id: str, etags: Sequence[str]) -> None:
         await (await self._grants()).complete(key, upload_id, etags)

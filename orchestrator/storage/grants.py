@@ -4,26 +4,17 @@ The size and the type are signed, so that the server refuses any other. Keys of 
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.storage.names import checked
 from orchestrator.storage.protocol import PartedUpload, UploadGone
 from orchestrator.storage.s3_calls import Missing, S3Calls
+from orchestrator.storage.sizes import PartSizes
 
-PARTS_MAX = 1000
-OUR_FOLDERS = ("jobs/", "uploads/")
+OUR_FOLDERS = ("jobs/", "uploads/", "assets/")
 """Where our keys begin. Others may have unfinished uploads in the same bucket."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartSizes:
-    """No part but the last may be smaller than 5 MB. Small ones are lost sooner, and cheaper."""
-
-    part_bytes: int = 16 * 1024**2
-    parted_above_bytes: int = 64 * 1024**2
 
 
 class Grants:
@@ -50,18 +41,36 @@ class Grants:
             if earlier["Key"] == name:
                 await self.abort(name, earlier["UploadId"])
         begun = await self._calls.ask("create_multipart_upload", Key=name, ContentType=content_type)
-        part_bytes = max(self._sizes.part_bytes, math.ceil(size_bytes / PARTS_MAX))
-        sizes = [min(part_bytes, size_bytes - at) for at in range(0, size_bytes, part_bytes)]
+        return await self._signed(name, begun["UploadId"], size_bytes, expires_s)
+
+    async def resume(self, key: str, upload_id: str, *, size_bytes: int, expires_s: float) -> PartedUpload:
+        name = self._name(key)
+        came = await self._came(name, upload_id)
+        signed = await self._signed(name, upload_id, size_bytes, expires_s)
+        etags = tuple(came.get(number) for number in range(1, len(signed.urls) + 1))
+        return replace(signed, etags=etags)
+
+    async def _came(self, name: str, upload_id: str) -> dict[int, str]:
+        came: dict[int, str] = {}
+        said: dict[str, Any] = {"Key": name, "UploadId": upload_id}
+        while True:
+            page = await self._calls.ask("list_parts", **said)
+            came |= {one["PartNumber"]: one["ETag"] for one in page.get("Parts", ())}
+            if not page.get("IsTruncated"):
+                return came
+            said["PartNumberMarker"] = page["NextPartNumberMarker"]
+
+    async def _signed(self, name: str, upload_id: str, size_bytes: int, expires_s: float) -> PartedUpload:
+        sizes = self._sizes.cut(size_bytes)
 
         def sign() -> tuple[str, ...]:
-            said = {"Key": name, "UploadId": begun["UploadId"]}
-            numbered = enumerate(sizes, start=1)
+            said = {"Key": name, "UploadId": upload_id}
             return tuple(
                 self._calls.sign("upload_part", expires_s, PartNumber=number, ContentLength=size, **said)
-                for number, size in numbered
+                for number, size in enumerate(sizes, start=1)
             )
 
-        return PartedUpload(begun["UploadId"], part_bytes, await asyncio.to_thread(sign))
+        return PartedUpload(upload_id, sizes[0], await asyncio.to_thread(sign))
 
     async def complete(self, key: str, upload_id: str, etags: Sequence[str]) -> None:
         name = self._name(key)

@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlencode
@@ -14,8 +15,19 @@ from uuid import uuid4
 
 from orchestrator.clock import Clock
 from orchestrator.storage.disk import disk_errors
+from orchestrator.storage.local_parts import FOLDER, LocalParts, part_key
 from orchestrator.storage.names import checked
-from orchestrator.storage.protocol import BadKey, BadSignature, PartedUpload, StoredFile, UploadGone
+from orchestrator.storage.protocol import (
+    CHUNK_BYTES,
+    BadKey,
+    BadSignature,
+    NotStored,
+    PartedUpload,
+    StorageUnavailable,
+    StoredFile,
+    UploadGone,
+)
+from orchestrator.storage.sizes import PartSizes
 
 Opener = Callable[[Path], BinaryIO]
 
@@ -23,7 +35,7 @@ Opener = Callable[[Path], BinaryIO]
 class LocalStorage:
     """One process owns a root. `opener` opens a new file for writing; a test gives one that runs out of space."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         root: Path,
         origin: Callable[[], str],
@@ -31,12 +43,14 @@ class LocalStorage:
         clock: Clock,
         *,
         opener: Opener = lambda path: path.open("xb"),
+        sizes: PartSizes | None = None,
     ) -> None:
         self._root = root
         self._origin = origin
         self._secret = secret
         self._clock = clock
         self._opener = opener
+        self._parts = LocalParts(root, sizes or PartSizes())
         self.bucket: str | None = None
         # A crash in the middle of a write leaves its part behind, which nobody will finish.
         shutil.rmtree(root / "parts", ignore_errors=True)
@@ -88,6 +102,25 @@ class LocalStorage:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._opener(part)
 
+    async def read_stream(self, key: str) -> AsyncGenerator[bytes, None]:
+        file = await asyncio.to_thread(self._open_stored, key)
+        try:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield chunk
+        except OSError as error:
+            raise StorageUnavailable(f"{key} cannot be read on: {error.strerror}") from error
+        finally:
+            file.close()
+
+    def _open_stored(self, key: str) -> BinaryIO:
+        try:
+            with disk_errors(key):
+                return self.path(key).open("rb")
+        except (BadKey, FileNotFoundError) as error:
+            raise NotStored(f"No file lies under {key[:80]!r}.") from error
+        except OSError as error:
+            raise StorageUnavailable(f"{key} cannot be read: {error.strerror}") from error
+
     async def stat(self, key: str) -> StoredFile | None:
         try:
             with disk_errors(key):
@@ -120,18 +153,50 @@ class LocalStorage:
         self,
         key: str,
         *,
-        size_bytes: int,  # noqa: ARG002  One PUT is as good for any size here.
-        content_type: str,  # noqa: ARG002
-        expires_s: float,  # noqa: ARG002
+        size_bytes: int,
+        content_type: str,  # noqa: ARG002  It follows from the name, when the file is served.
+        expires_s: float,
     ) -> PartedUpload | None:
         self.path(key)
-        return None
+        with disk_errors(key):
+            begun = await asyncio.to_thread(self._parts.begin, key, size_bytes)
+        return self._signed_parts(begun, size_bytes, expires_s) if begun else None
 
-    async def complete_parts(self, key: str, upload_id: str, etags: Sequence[str]) -> None:  # noqa: ARG002
-        raise UploadGone(f"{key[:80]!r} was never begun in parts.")
+    async def resume_parts(
+        self, key: str, upload_id: str, *, size_bytes: int, expires_s: float
+    ) -> PartedUpload:
+        signed = self._signed_parts(upload_id, size_bytes, expires_s)
+        etags = await asyncio.to_thread(self._parts.stored, key, upload_id, len(signed.urls))
+        return replace(signed, etags=etags)
 
-    async def abort_unfinished(self, *, begun_before: float) -> int:  # noqa: ARG002
-        return 0
+    async def complete_parts(self, key: str, upload_id: str, etags: Sequence[str]) -> None:
+        path, whole = self.path(key), self._root / "parts" / uuid4().hex
+        try:
+            with disk_errors(key):
+                await asyncio.to_thread(self._parts.join, key, upload_id, etags, whole)
+                await asyncio.to_thread(_publish, whole, path)
+        except UploadGone:
+            # It may be that it was completed, and the reply was lost.
+            if not path.is_file():
+                raise
+        finally:
+            whole.unlink(missing_ok=True)
+        await asyncio.to_thread(self._parts.forget, upload_id)
+
+    async def abort_unfinished(self, *, begun_before: float) -> int:
+        return await asyncio.to_thread(self._parts.abort, begun_before)
+
+    def awaits(self, key: str) -> bool:
+        """Whether a PUT to this key still makes sense: not for a part of an upload that is over."""
+        return not key.startswith(f"{FOLDER}/") or self.path(key).parent.is_dir()
+
+    def _signed_parts(self, upload_id: str, size_bytes: int, expires_s: float) -> PartedUpload:
+        sizes = self._parts.sizes(size_bytes)
+        urls = tuple(
+            self._url(part_key(upload_id, number), "PUT", expires_s, {"size_max": str(size)})
+            for number, size in enumerate(sizes, start=1)
+        )
+        return PartedUpload(upload_id, sizes[0], urls)
 
     def _url(self, key: str, method: str, expires_s: float, said: dict[str, str]) -> str:
         self.path(key)

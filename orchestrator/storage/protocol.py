@@ -7,14 +7,16 @@ Errors, by what the caller does next:
     StorageUnavailable     try again later: out of reach, in trouble, or it refuses us just now
     StorageMisconfigured   mend the settings; only `check` raises it
     UploadGone             begin this upload anew
+    NotStored              there is nothing to wait for: no file lies under that key
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 URL_S_MAX = 7 * 86400
 """No URL of S3 or B2 holds longer."""
+CHUNK_BYTES = 1024**2
 
 
 class StorageFull(Exception):
@@ -49,6 +51,10 @@ class UploadGone(Exception):
     """There is no such unfinished upload: it was completed, given up, or never begun."""
 
 
+class NotStored(Exception):
+    """No file lies under that key."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """`sha256` is hex, and None where the storage does not know it."""
@@ -60,11 +66,14 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class PartedUpload:
-    """A file in parts of `part_bytes`, the last of what is left: a URL for one PUT each, in order."""
+    """A file in parts of `part_bytes`, the last of what is left: a URL for one PUT each, in order. `etags` are
+    those of the parts that came already, in the same order.
+    """
 
     upload_id: str
     part_bytes: int
     urls: tuple[str, ...]
+    etags: tuple[str | None, ...] = ()
 
 
 class Storage(Protocol):
@@ -99,6 +108,15 @@ class Storage(Protocol):
         """Stores all of it, or nothing, and replaces what was there."""
         ...
 
+    def read_stream(self, key: str) -> AsyncGenerator[bytes, None]:
+        """The file in pieces of at most `CHUNK_BYTES`. Close it where it is not read to its end (`aclosing`).
+
+        Raises:
+            NotStored: there is no such file, also because that could not be a key.
+            StorageUnavailable: also in the middle; what came until then is the file's beginning.
+        """
+        ...
+
     async def stat(self, key: str) -> StoredFile | None:
         """None where there is no such file, also because that could not be a key."""
         ...
@@ -121,6 +139,16 @@ class Storage(Protocol):
         self, key: str, *, size_bytes: int, content_type: str, expires_s: float
     ) -> PartedUpload | None:
         """None where one PUT is the better way. An unfinished upload to the same key is given up."""
+        ...
+
+    async def resume_parts(
+        self, key: str, upload_id: str, *, size_bytes: int, expires_s: float
+    ) -> PartedUpload:
+        """An upload that was begun: fresh URLs, and what has come of it.
+
+        Raises:
+            UploadGone: there is no such unfinished upload.
+        """
         ...
 
     async def complete_parts(self, key: str, upload_id: str, etags: Sequence[str]) -> None:

@@ -41,11 +41,14 @@ def files_router(storage: LocalStorage) -> APIRouter:
 
     @router.put("/{key:path}", status_code=204)
     async def put(request: Request, key: str) -> Response:
-        """Stores the body, whole or not at all."""
+        """Stores the body, whole or not at all. Its ETag is what completes an upload in parts."""
         query = _checked(storage, "PUT", key, request)
+        if not storage.awaits(key):
+            raise ProblemError(404, "This upload is over", "It was completed or given up; begin a new one.")
         body = _capped(request.stream(), int(query["size_max"]))
-        await storage.put_stream(key, _as_sent(body, request.headers.get("content-md5")))
-        return Response(status_code=204)
+        digest = hashlib.md5(usedforsecurity=False)
+        await storage.put_stream(key, _as_sent(body, digest, request.headers.get("content-md5")))
+        return Response(status_code=204, headers={"ETag": f'"{digest.hexdigest()}"'})
 
     return router
 
@@ -69,9 +72,10 @@ async def _capped(chunks: AsyncIterator[bytes], bytes_max: int) -> AsyncIterator
         yield chunk
 
 
-async def _as_sent(chunks: AsyncIterator[bytes], content_md5: str | None) -> AsyncIterator[bytes]:
+async def _as_sent(
+    chunks: AsyncIterator[bytes], digest: "hashlib._Hash", content_md5: str | None
+) -> AsyncIterator[bytes]:
     """Ends in a refusal, and so keeps nothing, where the sender says what the body should be and it is not."""
-    digest = hashlib.md5(usedforsecurity=False)
     async for chunk in chunks:
         digest.update(chunk)
         yield chunk

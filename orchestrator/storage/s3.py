@@ -2,23 +2,26 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from uuid import uuid4
 
 import httpx
 
-from orchestrator.storage.grants import Grants, PartSizes
+from orchestrator.storage.grants import Grants
 from orchestrator.storage.names import checked, disposition_of, type_of
 from orchestrator.storage.protocol import (
     URL_S_MAX,
     BadKey,
     Denied,
+    NotStored,
     PartedUpload,
     StorageMisconfigured,
     StorageUnavailable,
     StoredFile,
 )
 from orchestrator.storage.s3_calls import Missing, S3Account, S3Calls, md5_of
+from orchestrator.storage.sizes import PartSizes
 
 PIECE_BYTES = 8 * 1024**2
 DELETE_KEYS_MAX = 1000
@@ -102,6 +105,14 @@ class S3Storage:
         said = {"UploadId": upload_id, "PartNumber": number, "ContentMD5": md5_of(piece)}
         return await self._calls.ask("upload_part", Key=key, Body=piece, **said)
 
+    async def read_stream(self, key: str) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(self._calls.read(checked(key))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except (BadKey, Missing) as error:
+            raise NotStored(f"No file lies under {key[:80]!r}.") from error
+
     async def stat(self, key: str) -> StoredFile | None:
         try:
             found = await self._calls.ask("head_object", Key=checked(key))
@@ -136,6 +147,11 @@ class S3Storage:
         return await self._grants.start(
             key, size_bytes=size_bytes, content_type=content_type, expires_s=expires_s
         )
+
+    async def resume_parts(
+        self, key: str, upload_id: str, *, size_bytes: int, expires_s: float
+    ) -> PartedUpload:
+        return await self._grants.resume(key, upload_id, size_bytes=size_bytes, expires_s=expires_s)
 
     async def complete_parts(self, key: str, upload_id: str, etags: Sequence[str]) -> None:
         await self._grants.complete(key, upload_id, etags)

@@ -5,7 +5,7 @@ import base64
 import functools
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,14 @@ import boto3.session
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from orchestrator.storage.protocol import Denied, NoBucket, StorageFull, StorageUnavailable, UploadGone
+from orchestrator.storage.protocol import (
+    CHUNK_BYTES,
+    Denied,
+    NoBucket,
+    StorageFull,
+    StorageUnavailable,
+    UploadGone,
+)
 
 THREADS = 16
 CONNECT_S_MAX = 5
@@ -62,6 +69,21 @@ class S3Calls:
         with _errors(self.account):
             reply: dict[str, Any] = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         return reply
+
+    async def read(self, name: str) -> AsyncGenerator[bytes, None]:
+        """An object in pieces. A body that ends too soon, or falls silent, is an error.
+
+        Raises:
+            Missing, Denied, StorageUnavailable
+        """
+        body = (await self.ask("get_object", Key=name))["Body"]
+        loop = asyncio.get_running_loop()
+        try:
+            with _errors(self.account):
+                while chunk := await loop.run_in_executor(self._threads, body.read, CHUNK_BYTES):
+                    yield chunk
+        finally:
+            body.close()
 
     def sign(self, verb: str, expires_s: float, **said: Any) -> str:
         """A URL for that call. All headers among `said` are signed, and must be sent as they are."""

@@ -5,7 +5,8 @@ StoreError
 ├── StoreFull      the disk is full: make room; nothing of the verb was written
 ├── StoreClosed    the store was closed: a bug of the caller, or a shutdown
 ├── SchemaTooNew   a newer version of this program wrote the database: upgrade
-└── Duplicate      the id is taken already: a bug of the caller
+├── Duplicate      the id, the email or the name is taken already: choose another
+└── Missing        what the row names is not there: an owner, a project, a subscription
 """
 
 
@@ -30,4 +31,8 @@ class SchemaTooNew(StoreError):
 
 
 class Duplicate(StoreError):
+    pass
+
+
+class Missing(StoreError):
     pass

@@ -10,18 +10,21 @@ from typing import Any, Protocol
 
 from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows
+from orchestrator.store.accounts import Accounts
+from orchestrator.store.people import By
 from provider_clients.base import Receipt
+from scaling.limits import NO_LIMITS, RunningLimits
 
 GROUP_COUNT_MAX = 5_000
 """Groups are counted up to here: no decision differs above it, and reading a fleet stays cheap."""
 
 
-class Store(Protocol):
+class Store(Accounts, Protocol):
     async def aclose(self) -> None: ...
 
     # Jobs
 
-    async def submit_jobs(self, jobs: Sequence[rows.NewJob]) -> list[rows.Submitted]:
+    async def submit_jobs(self, jobs: Sequence[rows.NewJob], *, by: By | None = None) -> list[rows.Submitted]:
         """Queues all of them, or none. A known (owner, idempotency key) gives the job that it made."""
         ...
 
@@ -35,8 +38,35 @@ class Store(Protocol):
 
     async def list_attempts(self, job_id: str) -> list[rows.Attempt]: ...
 
-    async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> rows.Job | None:
-        """Ends a queued or running job, and its attempt; a finished one is returned as it is."""
+    async def cancel_job(  # noqa: PLR0913
+        self,
+        job_id: str,
+        *,
+        who: str,
+        reason: str,
+        now: float,
+        code: str = "cancelled",
+        by: By | None = None,
+    ) -> rows.Job | None:
+        """Ends a queued or running job, and its attempt; a finished one is returned as it is. `code` is the fault's,
+        for surfaces whose clients say more than that they cancel.
+        """
+        ...
+
+    async def forget_job(self, job_id: str, *, now: float, by: By | None = None) -> rows.Purged | None:
+        """Removes a finished job with all that hangs on it; None where there is none that has finished."""
+        ...
+
+    async def load_of(self, *, owner: str | None = None, project: str | None = None) -> rows.Load:
+        """What the project's jobs are at, whoever's they are; without a project, the owner's."""
+        ...
+
+    async def spent_by(
+        self, *, since: float, now: float, owner: str | None = None, project: str | None = None
+    ) -> float:
+        """USD: what the slots that their attempts held since then cost, at their workers' prices, to `now`; of the
+        project, or without one of the owner. Jobs that are forgotten count on, for 40 days.
+        """
         ...
 
     async def end_overdue_jobs(self, *, now: float) -> list[rows.Job]:
@@ -48,17 +78,24 @@ class Store(Protocol):
 
     # Attempts
 
-    async def claim_job(
-        self, worker_id: str, incarnation: str, nonce: str, *, resident: tuple[str, ...], now: float
+    async def claim_job(  # noqa: PLR0913
+        self,
+        worker_id: str,
+        incarnation: str,
+        nonce: str,
+        *,
+        resident: tuple[str, ...],
+        now: float,
+        limits: RunningLimits = NO_LIMITS,
     ) -> rows.Claimed | None:
         """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
         ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs,
-        and nothing after. What is past its limits is not begun.
+        and nothing after. What is past its limits is not begun, nor what would break one of `limits`.
         Also notes that the worker claimed at `now`. Cost does not grow with the queue.
         """
         ...
 
-    async def peek_next(self, worker_id: str) -> rows.Job | None:
+    async def peek_next(self, worker_id: str, *, limits: RunningLimits = NO_LIMITS) -> rows.Job | None:
         """The job that a claim would likely get next, without taking it: the prefetch hint."""
         ...
 
@@ -135,7 +172,9 @@ class Store(Protocol):
         """A claim is parked, or was just now."""
         ...
 
-    async def pause_worker(self, worker_id: str, *, paused: bool, who: str, now: float) -> bool: ...
+    async def pause_worker(
+        self, worker_id: str, *, paused: bool, who: str, now: float, by: By | None = None
+    ) -> bool: ...
 
     async def note_probe(self, worker_id: str, *, healthy: bool) -> None: ...
 
@@ -197,23 +236,43 @@ class Store(Protocol):
         """
         ...
 
-    async def list_deliveries(self, job_id: str) -> list[rows.Delivery]: ...
+    async def put_off_deliveries(
+        self, delivery_ids: Sequence[int], *, until: float | None, reason: str | None, now: float
+    ) -> None:
+        """Makes them due at `until`, or gives them up where that is None, and counts no try. A reason becomes their
+        last error, and `held_since` says since when there has been one, without an answer in between.
+        """
+        ...
 
-    # Uploads, keys, policy, retention
+    async def list_deliveries(
+        self,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
+        state: rows.DeliveryState | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[rows.Delivery]:
+        """By id, those above `after`."""
+        ...
 
-    async def add_upload(self, upload: rows.Upload) -> None: ...
+    async def get_delivery(self, delivery_id: int) -> rows.Delivery | None: ...
 
-    async def get_upload(self, upload_id: str) -> rows.Upload | None: ...
+    async def list_delivery_tries(self, delivery_id: int) -> list[rows.DeliveryTry]:
+        """Oldest first."""
+        ...
 
-    async def add_key(self, key: rows.ApiKey) -> None: ...
+    async def replay_delivery(self, delivery_id: int, *, by: By | None, now: float) -> rows.Delivery | None:
+        """Makes it due now, with no tries counted yet, whatever became of it. Its tries stay listed."""
+        ...
 
-    async def find_key(self, key_hash: str) -> rows.ApiKey | None: ...
-
-    async def list_keys(self) -> list[rows.ApiKey]: ...
+    # Policy, retention
 
     async def read_setting(self, name: str) -> Any | None: ...
 
-    async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None: ...
+    async def write_setting(
+        self, name: str, value: Any, *, who: str, now: float, by: By | None = None
+    ) -> None: ...
 
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         """Removes jobs that finished before then with all that hangs on them, expired uploads, and workers

@@ -1,7 +1,7 @@
 """The rows that store verbs take and give: frozen, and free of any database. Times are epoch seconds."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 from gpulease.contract.jobs import Fault, Phase, Result
@@ -194,6 +194,7 @@ class Worker:
     address: str | None = None
     host_id: str | None = None
     owned: bool = False
+    queues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class Registration:
     capacity: int
     usd_per_hour: float | None = None
     """What its owner asks; of no account where the provider set the price."""
+    queues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,41 +330,55 @@ class Delivery:
     due_at: float
     done_at: float | None = None
     last_error: str | None = None
+    """None on one that is done: it arrived. Otherwise it was given up."""
+    owner: str = ""
+    """Whose job it tells of, and so whose secret signs it."""
+    created_at: float = 0.0
+    held_since: float | None = None
+    """Since when it is put off for a reason, without an answer in between."""
+
+
+class DeliveryState(StrEnum):
+    """`failed` was given up."""
+
+    PENDING = "pending"
+    ARRIVED = "arrived"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    id: str
-    owner: str
-    name: str
-    key: str
-    size_bytes: int
-    sha256: str
-    content_type: str
-    created_at: float
-    expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """`hash` is the SHA-256 of the secret; the secret itself was shown once and is not kept."""
-
-    id: str
-    name: str
-    role: str
-    hash: str
-    created_at: float
-    revoked_at: float | None = None
+class DeliveryTry:
+    at: float
+    status: int | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """What a listing shows; None means all."""
+    """What a listing shows; None means all. `seen_by` leaves what that user owns and what is of those projects."""
 
     state: JobState | None = None
     engine: str | None = None
     owner: str | None = None
     created_after: float | None = None
+    project: str | None = None
+    seen_by: "Sight | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Whose jobs somebody may see: their own, and those of the projects that they are in."""
+
+    owner: str
+    projects: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an owner or a project has in hand: jobs that wait, jobs that run."""
+
+    queued: int
+    running: int
 
 
 @dataclass(frozen=True, slots=True)

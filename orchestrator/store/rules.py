@@ -26,6 +26,9 @@ SERVICE_TIMES_MAX = 50
 BOOT_TIMES_MAX = 50
 BATCH_MAX = 1_000
 """How many jobs one verb ends or removes at once."""
+AUDIT_KEPT_S = 400 * 86_400.0
+SPENDING_KEPT_S = 40 * 86_400.0
+"""No budget looks further back."""
 
 SERVING = (WorkerState.READY, WorkerState.DRAINING)
 PHASES = tuple(Phase)
@@ -70,6 +73,7 @@ def host(worker: Worker, now: float) -> WorkerView:
         vram_gb=worker.vram_gb,
         usd_per_hour=worker.usd_per_hour,
         capabilities=worker.capabilities,
+        queues=worker.queues,
         lease_left_s=None if worker.lease_ends_at is None else worker.lease_ends_at - now,
     )
 
@@ -166,8 +170,8 @@ def lost(reason: str) -> Fault:
     return Fault(kind="host", code="lost", message=reason)
 
 
-def cancelled(reason: str) -> Fault:
-    return Fault(kind="job", code="cancelled", message=reason)
+def cancelled(reason: str, code: str = "cancelled") -> Fault:
+    return Fault(kind="job", code=code, message=reason)
 
 
 def expired(job: Job, now: float) -> Fault:

@@ -15,7 +15,8 @@ ENDED = frozenset({WorkerState.DRAINING, WorkerState.STOPPING, WorkerState.GONE}
 def no_machine(need: Need, snapshot: Snapshot, count: int) -> Blocked:
     """For a need that no offer fits and no worker that takes jobs can run."""
     anywhere = replace(need, avoid=())
-    fitting = [one for one in snapshot.workers if one.state not in ENDED and runnable(anywhere, one)]
+    alive = [one for one in snapshot.workers if one.state not in ENDED]
+    fitting = [one for one in alive if runnable(anywhere, one)]
     if any(one.id in need.avoid for one in fitting):
         reason = "Every machine that could run it has failed it before; add another machine or provider."
         return Blocked("avoid", reason, need, count)
@@ -24,6 +25,9 @@ def no_machine(need: Need, snapshot: Snapshot, count: int) -> Blocked:
     if fitting:
         reason = "Every machine that could run it is ending, and no offer replaces it; add a provider."
         return Blocked("no_offer", reason, need, count)
+    if any(one.queues and runnable(replace(anywhere, queue=one.queues[0]), one) for one in alive):
+        others = f"Every machine that could run it serves other queues than {need.queue!r}"
+        return Blocked("queue", f"{others}; use one that they serve, or start a worker for it.", need, count)
     return Blocked("no_offer", _missing(need, snapshot), need, count)
 
 

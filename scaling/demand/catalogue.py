@@ -24,6 +24,7 @@ def wish(need: Need) -> Wish:
         need.usd_per_hour_max,
         need.avoid,
         need.max_time_s,
+        need.queue,
     )
 
 

@@ -237,7 +237,7 @@ def launch_slots(offer: Offer, name: str, free_s: float) -> Slots:
 
 def _key(host: Host, host_id: str, until_s: float, bought: bool) -> LaneKey:  # noqa: FBT001
     gpu = (host.provider, host.gpu_class, host.vram_gb, host.usd_per_hour)
-    return (*gpu, host.capabilities, host_id, until_s, bought)
+    return (*gpu, host.capabilities, host.queues, host_id, until_s, bought)
 
 
 def _step_down(left_s: float) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from scaling.demand.blocked import no_machine
 from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Catalogue, Fit
+from scaling.demand.rooms import Rooms
 from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots
 from scaling.estimate import Times
 from scaling.plan import Blocked, Launch
@@ -143,21 +144,32 @@ class Walk:
         for order in orders:
             self._ledger.add_launch(order.fit.offer, order.fit.cost_usd)
             self._supply(order)
-        queued = sum(group.count for group in scene.snapshot.groups)
+        self._rooms = Rooms(scene.snapshot.limits, scene.snapshot.running)
+        queued = sum(self._rooms.admitted(group.need, group.count) for group in scene.snapshot.groups)
         self._bundle = max(1, queued // BUNDLES_MAX)
         self._delay_left_s = max((one.buy_in_s for one in scene.snapshot.workers), default=0.0)
         self._blocked: list[Blocked] = []
         self._refused: dict[str, Refused] = {}
 
     def serve(self, group: JobGroup) -> None:
+        """Jobs that a limit holds back ask for nothing, and neither do they stand in others' way."""
         ask = Ask(group, self._fits(group), self.pool.reach(group.need))
+        if ask.fits or ask.reach.lanes:
+            ask.left = self._rooms.admitted(group.need, group.count)
+        admitted = ask.left
         if group.need.low_priority:
             self._ride(ask)
-            return
+        else:
+            self._cover(ask)
+        self._rooms.take(group.need, admitted - ask.left)
+        if admitted < group.count:
+            self._blocked.append(self._rooms.held(group.need, group.count - admitted))
+
+    def _cover(self, ask: Ask) -> None:
         refusal: Refusal | None = None
         while ask.left and ask.fits:
             fit, refusal = self._admitted(ask.fits)
-            self._absorb(ask, self._bounds(group, fit or ask.fits[0]))
+            self._absorb(ask, self._bounds(ask.group, fit or ask.fits[0]))
             if not ask.left or fit is None:
                 break
             self._order(ask, fit)
@@ -262,6 +274,8 @@ class Walk:
 
     def _ride(self, ask: Ask) -> None:
         """Low priority takes what is bought already, and asks for nothing."""
+        if not ask.left:
+            return
         ask.reach = self.pool.reach(ask.group.need, bought=True)
         if ask.reach.lanes:
             self._spread(ask)

@@ -4,14 +4,13 @@ import asyncio
 import hashlib
 
 import pytest
-
-from orchestrator.keys import create_key
+from access_world import person
 
 
 async def test_loopback_needs_no_key_until_there_is_one(world):
     assert (await world.http.get("/v1/jobs")).status_code == 200
     parts = world.orchestrator.parts
-    admin = await create_key(parts.store, name="me", role="admin", now=0)
+    admin = (await person(world, "admin")).secret
     refused = await world.http.get("/v1/jobs")
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == "Bearer"
@@ -27,8 +26,7 @@ async def test_loopback_needs_no_key_until_there_is_one(world):
     ("role", "allowed"), [("viewer", [200, 403, 403, 403]), ("submitter", [200, 202, 403, 403])]
 )
 async def test_roles_may_do_what_they_may(world, role, allowed):
-    key = await create_key(world.orchestrator.parts.store, name=role, role=role, now=0)
-    http, headers = world.http, {"Authorization": f"Bearer {key}"}
+    http, headers = world.http, (await person(world, role)).bearer
     replies = [
         await http.get("/v1/jobs", headers=headers),
         await http.post("/v1/jobs", json={"engine": "csm", "input": {"text": "x"}}, headers=headers),

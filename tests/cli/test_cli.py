@@ -15,7 +15,7 @@ from gpulease.cli.main import main
 COMMANDS = (
     *("demo", "up", "worker", "submit", "run", "jobs", "job", "watch", "result", "cancel"),
     *("workers", "pause", "resume", "drain", "stop", "engines", "plan", "costs", "leases"),
-    *("providers", "doctor", "bench-gpu", "keys"),
+    *("providers", "doctor", "bench-gpu", "keys", "users", "projects", "audit"),
 )
 
 

@@ -20,12 +20,12 @@ from orchestrator.api.problems import install
 from orchestrator.clock import ManualClock
 from orchestrator.storage.b2 import B2Storage
 from orchestrator.storage.b2_calls import B2Account
-from orchestrator.storage.grants import PartSizes
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.protocol import Storage
 from orchestrator.storage.routes import files_router
 from orchestrator.storage.s3 import S3Storage
 from orchestrator.storage.s3_calls import S3Account
+from orchestrator.storage.sizes import PartSizes
 
 PART_BYTES = 5 * 1024**2
 SIZES = PartSizes(part_bytes=PART_BYTES, parted_above_bytes=PART_BYTES)
@@ -82,7 +82,7 @@ def world_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Abstrac
 @contextlib.asynccontextmanager
 async def local_world(folder: Path) -> AsyncIterator[World]:
     clock, origin = ManualClock(), []
-    storage = LocalStorage(folder / "storage", lambda: origin[0], b"secret", clock)
+    storage = LocalStorage(folder / "storage", lambda: origin[0], b"secret", clock, sizes=SIZES)
     forger = LocalStorage(folder / "forged", lambda: origin[0], b"guessed", clock)
     app = FastAPI()
     install(app)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpulease.contract.jobs import Fault, OutputFile, Phase, Result
-from orchestrator.store import rows
+from orchestrator.store import people, rows
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
@@ -81,6 +81,27 @@ async def ready(
     worker = await store.get_worker(worker_id)
     assert worker is not None
     return worker
+
+
+BY = people.By("user:ops", "k1", "127.0.0.1")
+
+
+async def add_user(store: Store, user_id: str = "ann", *, at: float = 0.0, **wanted) -> people.User:
+    user = people.User(user_id, **{"name": user_id.title(), "role": "submitter", "created_at": at, **wanted})
+    await store.add_user(user)
+    return user
+
+
+async def add_project(
+    store: Store, project_id: str = "p1", *, owner: str = "ann", **wanted
+) -> people.Project:
+    project = people.Project(project_id, **{"name": project_id, "owner": owner, "created_at": 0.0, **wanted})
+    await store.add_project(project)
+    return project
+
+
+async def audit_of(store: Store, **which) -> list[people.Audit]:
+    return await store.list_audit(people.AuditFilter(**which))
 
 
 async def retire(store: Store, worker_id: str = "w1", *, at: float) -> None:

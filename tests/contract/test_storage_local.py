@@ -8,7 +8,7 @@ from storage_worlds import chunks, local_world
 
 from orchestrator.clock import ManualClock
 from orchestrator.storage.local import LocalStorage
-from orchestrator.storage.protocol import BadKey, StorageFull, UploadGone
+from orchestrator.storage.protocol import BadKey, StorageFull
 
 
 @pytest.fixture
@@ -68,14 +68,6 @@ async def test_no_browser_runs_what_was_uploaded(local):
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in reply.headers["content-security-policy"]
     assert "x.html" in reply.headers["content-disposition"]
-
-
-async def test_one_put_is_good_for_any_size(local):
-    said = {"size_bytes": 10**12, "content_type": "video/mp4", "expires_s": 60}
-    assert await local.storage.start_parts("film.mp4", **said) is None
-    with pytest.raises(UploadGone):
-        await local.storage.complete_parts("film.mp4", "none", ['"etag"'])
-    assert await local.storage.abort_unfinished(begun_before=2**40) == 0
 
 
 async def test_a_url_of_a_stopped_server_is_refused_by_the_system(tmp_path):

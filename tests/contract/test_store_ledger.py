@@ -1,4 +1,4 @@
-"""Webhooks, uploads, keys, settings, and what is forgotten."""
+"""Webhooks, settings, and what is forgotten."""
 
 from dataclasses import replace
 
@@ -6,13 +6,11 @@ import pytest
 import store_world
 from store_world import JOB_FAULT, W, begun, finish, job_of, move, ready, submit
 
-from orchestrator.store import rows
-from orchestrator.store.errors import Duplicate
+from orchestrator.store import people, rows
 
 store = store_world.store
 HOOK = "https://example.org/hook"
-UPLOAD = rows.Upload("u1", "ann", "a.wav", "up/u1", 5, "00", "audio/wav", 1.0, 100.0)
-KEY = rows.ApiKey("k1", "laptop", "admin", "hash1", 1.0)
+UPLOAD = people.Upload("u1", "ann", "a.wav", "up/u1", 5, "00", "audio/wav", 1.0, 100.0)
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "expired", "timed_out"])
@@ -84,27 +82,6 @@ async def test_due_deliveries_are_oldest_first_and_limited(store):
     await store.record_delivery(made[0].id, status=500, error="x", now=11.0, next_at=20.0)
     due = await store.due_deliveries(now=30.0, limit=2)
     assert [one.id for one in due] == [made[1].id, made[2].id]
-
-
-async def test_uploads(store):
-    await store.add_upload(UPLOAD)
-    assert await store.get_upload("u1") == UPLOAD
-    assert await store.get_upload("nope") is None
-    with pytest.raises(Duplicate):
-        await store.add_upload(UPLOAD)
-
-
-async def test_keys(store):
-    other = replace(KEY, id="k2", hash="hash2", created_at=0.5, revoked_at=3.0)
-    await store.add_key(KEY)
-    await store.add_key(other)
-    assert await store.find_key("hash1") == KEY
-    assert await store.find_key("hash2") == other
-    assert await store.find_key("nope") is None
-    assert await store.list_keys() == [other, KEY]
-    for taken in (replace(KEY, hash="hash9"), replace(KEY, id="k9")):
-        with pytest.raises(Duplicate):
-            await store.add_key(taken)
 
 
 async def test_settings(store):

@@ -4,8 +4,11 @@ import pytest
 from store_world import new_job, ready
 
 from orchestrator.store.protocol import GROUP_COUNT_MAX
+from orchestrator.store.rows import JobFilter, Sight
 from orchestrator.store.sqlite import attempts, claims, fleet, limits, open_sqlite, records, workers
+from orchestrator.store.sqlite.accounts import aliases, loads, projects
 from orchestrator.store.sqlite.claims import Asker
+from scaling.states import JobState
 
 GROUPS = 5
 
@@ -48,15 +51,15 @@ async def steps_of(store, verb, *arguments):
     return await store._writer.do(counted)
 
 
-async def fill(store, numbers):
+async def fill(store, numbers, project="project"):
     """One queued job for each number, spread over the groups; quicker than submitting them."""
     await store._writer.do(
         lambda database: database.execute(
-            """
+            f"""
             WITH RECURSIVE numbers (n) AS (SELECT ? UNION ALL SELECT n + 1 FROM numbers WHERE n < ?)
-            INSERT INTO jobs (id, group_id, owner, engine, state, created_at, must_start_by, complete_by,
+            INSERT INTO jobs (id, group_id, owner, project, engine, state, created_at, must_start_by, complete_by,
                 max_time_s, retries, request_hash, metadata, input)
-            SELECT 'copy-' || n, 1 + n % ?, owner, engine, 'queued', n, complete_by + n, complete_by + n,
+            SELECT 'copy-' || n, 1 + n % ?, owner, {project}, engine, 'queued', n, complete_by + n, complete_by + n,
                 max_time_s, retries, request_hash, metadata, input
             FROM jobs CROSS JOIN numbers WHERE jobs.pk = 1
             """,
@@ -84,9 +87,65 @@ async def test_hot_verbs_cost_the_same_however_long_the_queue(store):
     assert overdue_short < 500
 
 
+async def plan_of(store, query, values):
+    """What it goes through row by row, and what it must sort."""
+    plan = await store._writer.do(
+        lambda database: database.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall()
+    )
+    return [step["detail"] for step in plan if step["detail"].startswith(("SCAN", "USE TEMP"))]
+
+
 @pytest.mark.parametrize("query", [workers._KNOWN_INSTANCES, records._HOST_FAULTS, attempts._OF_WORKER])
 async def test_no_read_of_a_few_rows_goes_through_all(store, query):
-    plan = await store._writer.do(
-        lambda database: database.execute(f"EXPLAIN QUERY PLAN {query}", ("x",)).fetchall()
-    )
-    assert [step["detail"] for step in plan if step["detail"].startswith("SCAN")] == []
+    assert [step for step in await plan_of(store, query, ("x",)) if step.startswith("SCAN")] == []
+
+
+@pytest.mark.parametrize("query", [aliases._OF_TARGETS, projects._OF_MEMBER, projects._MEMBERSHIPS])
+async def test_no_read_of_ones_own_goes_through_everybodys(store, query):
+    named = {"member": "x", "after": "", "limit": 9}
+    values = named if ":member" in query else ("x",) * query.count("?")
+    assert await plan_of(store, query, values) in ([], ["SCAN t VIRTUAL TABLE INDEX 1:"])
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        {"owner": "x"},
+        {"project": "x"},
+        {"project": "x", "created_after": 5.0},
+        {"owner": "x", "project": "x"},
+        {"owner": "x", "state": JobState.QUEUED},
+        {"project": "x", "state": JobState.QUEUED},
+    ],
+)
+async def test_every_part_of_what_is_seen_is_read_in_order(store, which):
+    query, asked = fleet._listing(fleet._PLACES, JobFilter(**which), (9.0, "j"))
+    assert await plan_of(store, query, asked | {"limit": 9}) == []
+
+
+async def test_one_owner_does_not_pay_for_the_jobs_of_others(store):
+    """Another's 200,000 jobs, and what they spent."""
+    sight = Sight("ann", ("p1",))
+    bobs = [
+        new_job(owner="bob", project="p1", priority=priority, complete_by=1e6) for priority in range(GROUPS)
+    ]
+    await store.submit_jobs([*bobs, new_job(owner="ann", project="p1", complete_by=1e6)])
+    reads = [
+        (loads.load, "ann", None),
+        (loads.load, "ann", "p1"),
+        (loads.spent, "ann", None, 0.0, 1e6),
+        (loads.spent, None, "p1", 0.0, 1e6),
+        (fleet.list_jobs, JobFilter(seen_by=sight), None, 50),
+    ]
+    before = [await steps_of(store, *read) for read in reads]
+    await fill(store, range(10, 200_000), project="''")
+    await store._writer.do(lambda database: database.execute(SPENT_BY_OTHERS))
+    after = [await steps_of(store, *read) for read in reads]
+    assert all(steps <= was * 1.5 + 50 for was, steps in zip(before, after, strict=True)), (before, after)
+
+
+SPENT_BY_OTHERS = """
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 50000)
+    INSERT INTO spending (owner, project, held_from, held_until, usd_per_hour)
+    SELECT 'bob', '', n, n + 1, 1 FROM numbers
+"""

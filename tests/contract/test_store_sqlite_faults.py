@@ -17,6 +17,7 @@ from store_world import begun, finish, new_job, ready, submit
 
 from orchestrator.store import rows
 from orchestrator.store.errors import SchemaTooNew, StoreBusy, StoreClosed, StoreFull
+from orchestrator.store.people import AuditFilter
 from orchestrator.store.sqlite import open_sqlite
 from scaling.states import ATTEMPT_MOVES, JOB_MOVES, WORKER_MOVES
 
@@ -43,6 +44,29 @@ SUBMIT_FOREVER = """
     async def main():
         store = await open_sqlite(Path(sys.argv[1]))
         await asyncio.gather(*[one(store) for _ in range(8)])
+
+    asyncio.run(main())
+"""
+
+CHANGE_FOREVER = """
+    import asyncio, sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[2])
+    from orchestrator.store.people import By, User
+    from orchestrator.store.sqlite import open_sqlite
+
+    async def one(store, name):
+        by = By(f"user:{name}", "k1", "127.0.0.1")
+        await store.add_user(User(name, name, "viewer", 0.0), by=by)
+        version = 1
+        while True:
+            version += 1
+            await store.change_user(name, {"session_version": version}, by=by, now=float(version))
+            print(name, version, flush=True)
+
+    async def main():
+        store = await open_sqlite(Path(sys.argv[1]))
+        await asyncio.gather(*[one(store, f"u{number}") for number in range(8)])
 
     asyncio.run(main())
 """
@@ -145,6 +169,23 @@ async def test_what_was_acknowledged_survives_kill_9(path):
     found = {one.id for one in await store.list_jobs(rows.JobFilter(), before=None, limit=100_000)}
     assert set(acknowledged) <= found
     assert len(await store.list_events(limit=100_000)) == len(found)
+    await store.aclose()
+
+
+async def test_a_change_and_its_audit_row_survive_kill_9_together(path):
+    with run(CHANGE_FOREVER, path, Path(__file__).parent) as writer:
+        assert writer.stdout is not None
+        said = "".join(writer.stdout.readline() for _ in range(200))
+        writer.send_signal(signal.SIGKILL)
+        said += writer.stdout.read()
+    whole_lines, _, _ = said.rpartition("\n")
+    acknowledged = {name: int(version) for name, version in map(str.split, whole_lines.splitlines())}
+    store = await open_sqlite(path)
+    for user in await store.list_users():
+        assert user.session_version >= acknowledged[user.id]
+        rows_of = await store.list_audit(AuditFilter(who=f"user:{user.id}"), limit=100_000)
+        versions = [row.after["session_version"] for row in rows_of]
+        assert versions == list(range(1, user.session_version + 1))
     await store.aclose()
 
 

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from store_world import W, begun, claim, enrolment, finish, job_of, move, submit, worker_of
 
-from orchestrator.store import rows
+from orchestrator.store import people, rows
 from orchestrator.store.sqlite import open_sqlite
 from orchestrator.store.sqlite.connection.migrations import migrations
 from orchestrator.store.sqlite.connection.opening import open_database
@@ -34,9 +34,28 @@ OLD_DATA = """
     INSERT INTO leases VALUES ('w0', 'local', 'cpu', 1, 0, 5, 1, 0, 2);
 """
 
+LEASE_OF_NOW = (
+    "INTO leases (worker_id, provider, gpu_class, usd_per_hour, started_at, ended_at, granularity_s, \
+    min_billed_s, busy_s) VALUES ('w0'"
+)
+OLD_PEOPLE = """
+    INSERT INTO api_keys VALUES ('k1', 'laptop', 'submitter', '0123456789abcdef', 3, NULL),
+        ('k2', 'old', 'admin', 'fedcba9876543210', 4, 5);
+    INSERT INTO job_groups (id, need) VALUES (9, '{"engine":"csm","owner":"k1"}');
+    INSERT INTO jobs (pk, id, group_id, owner, engine, state, created_at, must_start_by, complete_by, max_time_s,
+        retries, finished_at, request_hash, metadata, input, notify_url)
+    VALUES (9, 'mine', 9, 'k1', 'csm', 'cancelled', 1, 900, 900, 600, 2, 9, '', '{}', '{}', 'https://example.org');
+    INSERT INTO deliveries (id, job_pk, url, tries, due_at) VALUES (4, 9, 'https://example.org', 2, 20);
+    INSERT INTO uploads VALUES ('u1', 'k1', 'a.wav', 'up/u1', 5, '00', 'audio/wav', 4, 900);
+"""
+
 
 def first_version(database):
     migrations.apply(database, stop_before="0002_clouds")
+
+
+def second_version(database):
+    migrations.apply(database, stop_before="0003_people")
 
 
 @pytest.fixture
@@ -117,7 +136,72 @@ async def test_it_stays_strict(path, store):
     assert strict == dict.fromkeys(TABLES, 1)
 
 
-TABLES = ("workers", "leases", "host_faults")
+OF_PEOPLE = (
+    "subscriptions",
+    "users",
+    "keys",
+    "projects",
+    "members",
+    "aliases",
+    "alias_counters",
+    "assets",
+    "asset_versions",
+)
+TABLES = (
+    "workers",
+    "leases",
+    "host_faults",
+    "jobs",
+    "uploads",
+    "deliveries",
+    "spending",
+    "audit",
+    *OF_PEOPLE,
+)
+
+
+@pytest.fixture
+async def second(tmp_path):
+    """A store on a database of the second version, with keys, an upload, deliveries and what was spent."""
+    path = tmp_path / "second.db"
+    database = open_database(path, 5.0, second_version)
+    database.executescript(OLD_DATA.replace("INTO leases VALUES ('w0'", LEASE_OF_NOW) + OLD_PEOPLE)
+    database.close()
+    opened = await open_sqlite(path)
+    yield opened
+    await opened.aclose()
+
+
+async def test_keys_become_their_own_users(second):
+    laptop, old = await second.list_keys()
+    assert (laptop.id, laptop.owner, laptop.role, laptop.prefix) == ("k1", "k1", "submitter", "0123456789ab")
+    assert (old.owner, old.revoked_at) == ("k2", 5.0)
+    assert await second.find_keys("0123456789ab") == [laptop]
+    users = [(one.id, one.name, one.role, one.active) for one in await second.list_users()]
+    assert users == [("k1", "laptop", "submitter", True), ("k2", "old", "admin", True)]
+    assert await second.get_user("") == people.ANONYMOUS
+
+
+async def test_jobs_uploads_and_deliveries_stay_their_owners(second):
+    mine = await second.list_jobs(rows.JobFilter(owner="k1"), before=None, limit=9)
+    assert [(one.id, one.need.project) for one in mine] == [("mine", "")]
+    assert (await second.get_upload("u1")).stored_at == 4.0
+    [delivery] = await second.due_deliveries(now=1e9, limit=9)
+    assert (delivery.job_id, delivery.owner, delivery.created_at, delivery.tries) == ("mine", "k1", 20.0, 2)
+    assert (await worker_of(second)).queues == ()
+
+
+async def test_what_was_spent_counts(second):
+    assert await second.spent_by(owner="", since=0.0, now=100.0) == pytest.approx((7 + 90) / 3600)
+    assert await second.spent_by(owner="k1", since=0.0, now=100.0) == 0.0
+    assert await second.load_of(owner="") == rows.Load(queued=2, running=1)
+
+
+async def test_the_second_version_goes_on_as_well(second):
+    assert await finish(second, rows.Held(2, "w1", "i1"), at=20.0) is rows.Verdict.APPLIED
+    assert await second.spent_by(owner="", since=0.0, now=100.0) == pytest.approx((7 + 10) / 3600)
+    assert (await second.add_user(people.User("ann", "Ann", "viewer", 1.0, email="ann@example.org"))) is None
+    assert await second.alias("farm", "task", "runs", "k1") == 1
 
 
 async def test_it_is_migrated_once(path, store):

@@ -68,6 +68,13 @@ async def test_every_camera_has_its_picture_of_every_frame(bench: Bench, scenes:
     assert bench.steps[-1].message == "packing frames"
 
 
+async def test_pictures_may_come_as_a_file_each(bench: Bench, scenes: Path):
+    made = await render(bench, scenes / "studio.blend", cameras="all", pack="each", output="JPEG")
+    assert [one.name for one in made.files] == [f"frame_000001_cam{number}.jpg" for number in range(3)]
+    assert {one.content_type for one in made.files} == {"image/jpeg"}
+    assert [colour(Path(one.path)) for one in made.files] == ["black", "red", "red"]
+
+
 async def test_progress_goes_by_samples_and_never_back(bench: Bench, scenes: Path):
     await render(bench, scenes / "studio.blend", frames="1-3", samples=4)
     shares = [step.share for step in bench.steps if step.phase == "inferring"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from scaling.limits import NO_LIMITS, RunningCounts, RunningLimits
 from scaling.plan import Buy, Drain, Launch, Plan, Stop, Withdraw
 from scaling.policy import Limits, Policy
 from scaling.snapshot import (
@@ -42,6 +43,8 @@ needs = st.builds(
     providers=st.sampled_from([(), (), ("cloud",), ("local", "salad")]),
     usd_per_hour_max=st.sampled_from([None, None, 1.0]),
     owner=st.sampled_from(["ann", "bob"]),
+    project=st.sampled_from(["", "film"]),
+    queue=st.sampled_from(["default", "default", "long"]),
     avoid=st.sampled_from([(), (), ("w0",), ("w1", "w2")]),
 )
 groups = st.lists(
@@ -85,6 +88,7 @@ def worker(draw, name):
         lease_left_s=draw(st.sampled_from([None, None, 30.0, 500.0, 9000.0])) if served else None,
         paused=draw(st.sampled_from([False, False, False, True])),
         probe_failures=draw(st.sampled_from([0, 0, 0, 3])),
+        queues=draw(st.sampled_from([(), (), (), ("long",)])) if registered else (),
     )
 
 
@@ -113,6 +117,20 @@ estimates = st.builds(
     ),
     boot=st.dictionaries(st.tuples(st.sampled_from(PROVIDERS), st.sampled_from(GPUS)), estimate),
 )
+bounds = st.sampled_from([0, 1, 3, 100])
+names = st.sampled_from(["ann", "bob", "film", "default", "long"])
+running_limits = st.just(NO_LIMITS) | st.builds(
+    RunningLimits,
+    owners=st.dictionaries(names, bounds, max_size=2),
+    projects=st.dictionaries(names, bounds, max_size=1),
+    queues=st.dictionaries(names, bounds, max_size=2),
+)
+running_counts = st.builds(
+    RunningCounts,
+    owners=st.dictionaries(names, bounds, max_size=2),
+    projects=st.dictionaries(names, bounds, max_size=1),
+    queues=st.dictionaries(names, bounds, max_size=2),
+)
 snapshots = st.builds(
     Snapshot,
     groups=groups,
@@ -120,6 +138,8 @@ snapshots = st.builds(
     offers=offers,
     estimates=estimates,
     usd_today=st.sampled_from([0.0, 1.0, 50.0]),
+    limits=running_limits,
+    running=running_counts,
     draws=st.lists(st.floats(0.0, 0.999), max_size=4).map(tuple),
 )
 limits = st.builds(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scaling.check import check
 from scaling.decide import decide
+from scaling.limits import NO_LIMITS, RunningCounts, RunningLimits, has_room
 from scaling.plan import Buy, Drain, Launch, Stop, Withdraw
 from scaling.policy import Limits, Policy
 from scaling.snapshot import Capability, JobGroup, Need, Offer, Running, Snapshot, WorkerView
@@ -126,9 +127,11 @@ def test_without_budgets_nothing_is_blocked_by_a_budget_and_no_less_is_launched(
 @given(snapshots, policies, st.integers(0, 10))
 @settings(max_examples=60, deadline=None)
 def test_more_workers_allowed_never_blocks_more(snapshot, policy, workers_max):
+    unbound = replace(snapshot, limits=NO_LIMITS)
+
     def blocked(most):
         allowed = replace(policy, limits=Limits(most), provider_limits={}, usd_per_day_max=None)
-        return {one.need for one in decide(snapshot, allowed).blocked if one.need}
+        return {one.need for one in decide(unbound, allowed).blocked if one.need}
 
     assert blocked(workers_max + 1) <= blocked(workers_max)
 
@@ -138,9 +141,46 @@ def test_more_workers_allowed_never_blocks_more(snapshot, policy, workers_max):
 def test_a_job_alone_in_the_world_always_gets_a_machine(snapshot, policy):
     """Scale from zero: whatever is known, an offer that fits and may be had is taken."""
     sold = Offer("local", "a10", 0.0, (Capability("csm"),))
-    one = replace(snapshot, groups=(JobGroup(Need("csm"), 1),), workers=(), offers=(sold,), usd_today=0.0)
+    alone = replace(snapshot, limits=NO_LIMITS, workers=(), offers=(sold,), usd_today=0.0)
+    one = replace(alone, groups=(JobGroup(Need("csm"), 1),))
     free = replace(policy, limits=Limits(1), provider_limits={}, usd_per_day_max=None)
     assert len(acted(decide(one, free), Launch)) == 1
+
+
+@given(snapshots, policies)
+@settings(max_examples=60, deadline=None)
+def test_jobs_that_a_limit_holds_back_ask_for_nothing_and_are_told_so(snapshot, policy):
+    held = [
+        one
+        for one in snapshot.groups
+        if one.count and not has_room(one.need, snapshot.limits, snapshot.running)
+    ]
+    plan = decide(snapshot, policy)
+    told = {one.need for one in plan.blocked}
+    assert {one.need for one in held} <= told
+    free = replace(snapshot, groups=tuple(one for one in snapshot.groups if one not in held))
+    assert acted(decide(free, policy), Buy) == acted(plan, Buy)
+    launched = [(one.provider, one.gpu_class) for one in acted(plan, Launch)]
+    assert launched == [(one.provider, one.gpu_class) for one in acted(decide(free, policy), Launch)]
+
+
+@given(snapshots, policies, st.integers(0, 5), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_no_more_is_launched_for_an_owner_than_may_still_begin(snapshot, policy, most, running):
+    ours = tuple(
+        {(own := replace(one.need, owner="ann")): replace(one, need=own) for one in snapshot.groups}.values()
+    )
+    limits, counts = RunningLimits(owners={"ann": most}), RunningCounts(owners={"ann": running})
+    bound = replace(snapshot, groups=ours, limits=limits, running=counts)
+    assert len(acted(decide(bound, policy), Launch)) <= max(0, most - running)
+
+
+@given(snapshots, policies)
+@settings(max_examples=60, deadline=None)
+def test_a_limit_that_nobody_reaches_changes_nothing(snapshot, policy):
+    wide = RunningLimits(*(dict.fromkeys(("ann", "bob", "film", "long"), 10**9) for _ in range(3)))
+    unbound = replace(snapshot, limits=NO_LIMITS)
+    assert decide(replace(snapshot, limits=wide), policy) == decide(unbound, policy)
 
 
 def test_a_thousand_groups_and_hundreds_of_workers_are_decided_in_a_moment():

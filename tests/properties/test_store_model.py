@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gpulease.contract.jobs import Fault, OutputFile, Phase, Result
-from orchestrator.store import rows
+from orchestrator.store import people, rows
 from orchestrator.store.errors import Duplicate
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
 from provider_clients.base import Receipt
+from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
 from scaling.snapshot import Capability, Need
 from scaling.states import (
     ATTEMPT_MOVES,
@@ -38,9 +39,17 @@ NEEDS = st.builds(
     engine=st.sampled_from(["csm", "whisper"]),
     model=st.sampled_from([None, "small", "huge"]),
     owner=st.sampled_from(["", "ann"]),
+    project=st.sampled_from(["", "", "film"]),
+    queue=st.sampled_from(["default", "default", "long"]),
     priority=st.sampled_from([0, 0, 5]),
     low_priority=st.booleans(),
     max_time_s=st.sampled_from([10, 10.0, 1200.0]),
+)
+LIMITS = st.just(NO_LIMITS) | st.builds(
+    RunningLimits,
+    owners=st.dictionaries(st.sampled_from(["", "ann"]), st.integers(0, 2)),
+    projects=st.dictionaries(st.sampled_from(["film"]), st.integers(0, 2)),
+    queues=st.dictionaries(st.sampled_from(["default", "long"]), st.integers(0, 2)),
 )
 FAULTS = st.builds(
     Fault,
@@ -54,6 +63,7 @@ RESULTS = st.sampled_from(
         Result(backend="b", text="said"),
     ]
 )
+BY = people.By("user:ann", "k1", "127.0.0.1")
 SPOKEN = (Capability("csm", "x", ("small",)), Capability("whisper", "y", ("small",)))
 
 
@@ -117,16 +127,19 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(jobs=st.lists(new_jobs(), min_size=1, max_size=4))
     def submit(self, jobs: list[rows.NewJob]) -> None:
-        self.both(lambda store: store.submit_jobs(jobs))
+        self.both(lambda store: store.submit_jobs(jobs, by=BY))
 
-    @rule(worker_id=WORKERS, incarnation=INCARNATIONS, again=st.booleans(), warm=st.booleans())
-    def claim(self, worker_id: str, incarnation: str, again: bool, warm: bool) -> None:
+    @rule(worker_id=WORKERS, incarnation=INCARNATIONS, again=st.booleans(), warm=st.booleans(), limits=LIMITS)
+    def claim(self, worker_id: str, incarnation: str, again: bool, warm: bool, limits: RunningLimits) -> None:
         self.nonces += not again
         resident = ("csm/small",) if warm else ()
-        nonce = f"n{self.nonces}"
-        self.both(
-            lambda store: store.claim_job(worker_id, incarnation, nonce, resident=resident, now=self.now)
+        asked = (worker_id, incarnation, f"n{self.nonces}")
+        fleet = self.both(lambda store: store.read_fleet())
+        claimed = self.both(
+            lambda store: store.claim_job(*asked, resident=resident, now=self.now, limits=limits)
         )
+        if claimed is not None and not any(claimed.attempt.id == one.id for one, _ in fleet.attempts):
+            assert has_room(claimed.job.need, limits, count((job.need, 1) for _, job in fleet.attempts))
 
     @rule(
         number=ATTEMPTS,
@@ -156,7 +169,12 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(job_id=JOBS)
     def cancel(self, job_id: str) -> None:
-        self.both(lambda store: store.cancel_job(job_id, who="ann", reason="enough", now=self.now))
+        self.both(lambda store: store.cancel_job(job_id, who="ann", reason="enough", now=self.now, by=BY))
+
+    @rule(job_id=JOBS)
+    def forget(self, job_id: str) -> None:
+        self.both(lambda store: store.alias("farm", "task", job_id, "ann"))
+        self.both(lambda store: store.forget_job(job_id, now=self.now, by=BY))
 
     @rule()
     def end_overdue(self) -> None:
@@ -226,9 +244,17 @@ class StoresAgree(RuleBasedStateMachine):
         incarnation=INCARNATIONS,
         capacity=st.integers(1, 3),
         price=st.sampled_from([None, 0.25]),
+        queues=st.sampled_from([(), (), ("long",)]),
     )
-    def register(self, worker_id: str, incarnation: str, capacity: int, price: float | None = None) -> None:
-        said = rows.Registration(incarnation, SPOKEN, "cpu", 8.0, capacity, price)
+    def register(
+        self,
+        worker_id: str,
+        incarnation: str,
+        capacity: int,
+        price: float | None = None,
+        queues: tuple[str, ...] = (),
+    ) -> None:
+        said = rows.Registration(incarnation, SPOKEN, "cpu", 8.0, capacity, price, queues)
         self.both(lambda store: store.register_worker(worker_id, said, now=self.now))
 
     @rule(worker_id=WORKERS, incarnation=st.one_of(st.none(), INCARNATIONS))
@@ -238,7 +264,7 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule(worker_id=WORKERS, paused=st.booleans(), healthy=st.booleans())
     def pause_and_probe(self, worker_id: str, paused: bool, healthy: bool) -> None:
-        self.both(lambda store: store.pause_worker(worker_id, paused=paused, who="ops", now=self.now))
+        self.both(lambda store: store.pause_worker(worker_id, paused=paused, who="ops", now=self.now, by=BY))
         self.both(lambda store: store.note_probe(worker_id, healthy=healthy))
 
     @rule(number=st.integers(1, 6), arrived=st.booleans(), again=st.booleans())
@@ -250,6 +276,11 @@ class StoresAgree(RuleBasedStateMachine):
                 number, status=None, error=error, now=self.now, next_at=next_at
             )
         )
+
+    @rule(number=st.integers(1, 6))
+    def replay(self, number: int) -> None:
+        self.both(lambda store: store.replay_delivery(number, by=BY, now=self.now))
+        self.both(lambda store: store.list_delivery_tries(number))
 
     @rule(age_s=st.sampled_from([0, 30]))
     def purge(self, age_s: int) -> None:
@@ -267,6 +298,24 @@ class StoresAgree(RuleBasedStateMachine):
         for worker_id in ("w1", "w2"):
             self.both(lambda store, of=worker_id: store.peek_next(of))
             self.both(lambda store, of=worker_id: store.list_worker_attempts(of))
+
+    @invariant()
+    def the_same_is_owed_and_audited(self) -> None:
+        self.both(lambda store: store.list_audit(people.AuditFilter(), limit=10_000))
+        self.both(lambda store: store.list_deliveries(limit=10_000))
+        self.both(lambda store: store.aliases("farm", "task", [f"job-{number}" for number in range(13)]))
+        for of in ({"owner": "ann"}, {"project": "film"}):
+            self.both(lambda store, of=of: store.load_of(**of))
+            self.both(lambda store, of=of: spent(store, self.now, **of))
+
+    @invariant()
+    def the_same_is_seen(self) -> None:
+        for projects in ((), ("film",), ("film", "p1")):
+            which = rows.JobFilter(seen_by=rows.Sight("ann", projects))
+            page = self.both(lambda store, of=which: store.list_jobs(of, before=None, limit=3))
+            if page:
+                last = (page[-1].created_at, page[-1].id)
+                self.both(lambda store, of=which, at=last: store.list_jobs(of, before=at, limit=3))
 
     @invariant()
     def what_is_lent_is_not_billed(self) -> None:
@@ -294,6 +343,11 @@ class StoresAgree(RuleBasedStateMachine):
         if claimed is None or claimed.attempt.worker_id != worker_id:
             return rows.Held(number, worker_id, "i1")
         return rows.Held(number, worker_id, claimed.attempt.incarnation)
+
+
+async def spent(store: Store, now: float, **of: str) -> float:
+    """Summed in another order, it differs in the last digits."""
+    return round(await store.spent_by(since=30.0, now=now, **of), 9)
 
 
 def reachable(state: JobState) -> set[JobState]:

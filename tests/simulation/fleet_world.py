@@ -24,6 +24,7 @@ from virtual_time import Aside, VirtualClock, run
 from watched_store import Watch
 
 from orchestrator.fleet.costs import usd_between
+from orchestrator.jobs.submit import Asked
 from orchestrator.observe import DAY_S
 from orchestrator.parts import Parts
 from orchestrator.policy import SETTING
@@ -137,7 +138,7 @@ class FleetWorld:
         self.is_lull = False
 
         async def submit(parts: Parts) -> Any:
-            return await parts.submitter.submit_all([arrival.job(self.clock.now())])
+            return await parts.submitter.submit_all([arrival.job(self.clock.now())], Asked())
 
         (submitted,) = await self._insist(submit)
         self.asked.append(submitted.job.id)

@@ -91,6 +91,7 @@ class Enrolment:
             gpu_class=self._machine.gpu_class,
             vram_gb=self._machine.vram_gb,
             capacity=settings.capacity,
+            queues=settings.queues,
             usd_per_hour=settings.usd_per_hour,
             version=VERSION,
         )

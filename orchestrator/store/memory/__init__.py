@@ -4,10 +4,12 @@ from orchestrator.store.memory.attempts import AttemptVerbs
 from orchestrator.store.memory.fleet import FleetVerbs
 from orchestrator.store.memory.jobs import JobVerbs
 from orchestrator.store.memory.ledger import LedgerVerbs
+from orchestrator.store.memory.library import LibraryVerbs
+from orchestrator.store.memory.people import PeopleVerbs
 from orchestrator.store.memory.workers import WorkerVerbs
 
 __all__ = ["MemoryStore"]
 
 
-class MemoryStore(JobVerbs, AttemptVerbs, WorkerVerbs, FleetVerbs, LedgerVerbs):
+class MemoryStore(JobVerbs, AttemptVerbs, WorkerVerbs, FleetVerbs, LedgerVerbs, PeopleVerbs, LibraryVerbs):
     """See `orchestrator.store.protocol.Store`. No verb awaits, and so each is one transaction."""

@@ -1,20 +1,27 @@
 """The model's attempts: claimed, reported on, finished, lost."""
 
-from collections import Counter
 from dataclasses import replace
 
 from gpulease.contract.jobs import Fault, Phase, Result
 from orchestrator.store import moves, rules
 from orchestrator.store.memory.world import Ending, Model
 from orchestrator.store.rows import Attempt, Claimed, Held, Job, Progress, Verdict, Worker
+from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
 from scaling.place import choose
 from scaling.snapshot import Need
 from scaling.states import JOB_MOVES, AttemptState, JobState, advance
 
 
 class AttemptVerbs(Model):
-    async def claim_job(
-        self, worker_id: str, incarnation: str, nonce: str, *, resident: tuple[str, ...], now: float
+    async def claim_job(  # noqa: PLR0913
+        self,
+        worker_id: str,
+        incarnation: str,
+        nonce: str,
+        *,
+        resident: tuple[str, ...],
+        now: float,
+        limits: RunningLimits = NO_LIMITS,
     ) -> Claimed | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or worker.incarnation != incarnation or worker.state not in rules.SERVING:
@@ -26,15 +33,15 @@ class AttemptVerbs(Model):
         held = sum(1 for one in self.running(worker_id) if one.slot_freed_at is None)
         if not rules.may_claim(worker) or held >= worker.capacity:
             return None
-        job = self._next(worker, resident, now)
+        job = self._next(replace(worker, resident=resident), now, limits)
         return self._begin(job, worker, nonce, now) if job is not None else None
 
-    async def peek_next(self, worker_id: str) -> Job | None:
+    async def peek_next(self, worker_id: str, *, limits: RunningLimits = NO_LIMITS) -> Job | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or not rules.may_claim(worker):
             return None
         last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-        return self._next(worker, worker.resident, last_seen)
+        return self._next(worker, last_seen, limits)
 
     async def get_attempt(self, attempt_id: int) -> Claimed | None:
         attempt = self.world.attempts.get(attempt_id)
@@ -93,17 +100,19 @@ class AttemptVerbs(Model):
         if worker is not None:
             self.world.workers[worker_id] = replace(worker, jobs_done=worker.jobs_done + 1)
 
-    def _next(self, worker: Worker, resident: tuple[str, ...], now: float) -> Job | None:
+    def _next(self, worker: Worker, now: float, limits: RunningLimits) -> Job | None:
         heads = self._heads(now)
+        running = count((self.world.jobs[one.job_id].need, 1) for one in self.running())
         need = choose(
             [
                 rules.candidate(job.need, job.created_at, rules.must_start_by(job), now)
                 for job in sorted(heads.values(), key=lambda job: job.created_at)
+                if has_room(job.need, limits, running)
             ],
             rules.host(worker, now),
             host_id=worker.id,
-            resident=resident,
-            running_by_owner=Counter(self.world.jobs[one.job_id].need.owner for one in self.running()),
+            resident=worker.resident,
+            running_by_owner=running.owners,
         )
         return heads[need] if need is not None else None
 

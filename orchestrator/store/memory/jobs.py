@@ -1,20 +1,26 @@
 """The model's jobs: submitted, listed, ended from outside."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from orchestrator.store import moves, rules
+from orchestrator.store import changes, moves, rules
 from orchestrator.store.errors import Duplicate
-from orchestrator.store.memory.world import Ending, Model
-from orchestrator.store.rows import Attempt, Job, JobFilter, NewJob, Submitted
+from orchestrator.store.memory.world import Ending, Model, Spent
+from orchestrator.store.people import By
+from orchestrator.store.rows import Attempt, Job, JobFilter, Load, NewJob, Sight, Submitted
+from scaling.snapshot import Need
 from scaling.states import TERMINAL_JOBS, AttemptState, JobState
 
 
 class JobVerbs(Model):
-    async def submit_jobs(self, jobs: Sequence[NewJob]) -> list[Submitted]:
+    async def submit_jobs(self, jobs: Sequence[NewJob], *, by: By | None = None) -> list[Submitted]:
         ids = [one.id for one in self._fresh(jobs)]
         if len(ids) != len(set(ids)) or self.world.jobs.keys() & set(ids):
             raise Duplicate("a job with this id is there already")
-        return [self._submit(one) for one in jobs]
+        answers = [self._submit(one) for one in jobs]
+        if made := [one.job for one in answers if one.created]:
+            self.audit(by, changes.submitted(made))
+        return answers
 
     async def get_job(self, job_id: str) -> Job | None:
         return self.world.jobs.get(job_id)
@@ -30,14 +36,38 @@ class JobVerbs(Model):
     async def list_attempts(self, job_id: str) -> list[Attempt]:
         return self.attempts_of(job_id)
 
-    async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> Job | None:
+    async def cancel_job(  # noqa: PLR0913
+        self,
+        job_id: str,
+        *,
+        who: str,
+        reason: str,
+        now: float,
+        code: str = "cancelled",
+        by: By | None = None,
+    ) -> Job | None:
         job = self.world.jobs.get(job_id)
         if job is None or job.state in TERMINAL_JOBS:
             return job
-        ending = Ending(JobState.CANCELLED, who, now, rules.cancelled(reason))
+        ending = Ending(JobState.CANCELLED, who, now, rules.cancelled(reason, code))
         if job.attempt_id is None:
-            return self.end_job(job, ending)
-        return self.end_with_job(self.world.attempts[job.attempt_id], AttemptState.CANCELLED, ending)
+            after = self.end_job(job, ending)
+        else:
+            after = self.end_with_job(self.world.attempts[job.attempt_id], AttemptState.CANCELLED, ending)
+        self.audit(by, changes.cancelled(job, after, now))
+        return after
+
+    async def load_of(self, *, owner: str | None = None, project: str | None = None) -> Load:
+        states = Counter(job.state for job in self.world.jobs.values() if _is_of(job.need, owner, project))
+        return Load(states[JobState.QUEUED], states[JobState.RUNNING])
+
+    async def spent_by(
+        self, *, since: float, now: float, owner: str | None = None, project: str | None = None
+    ) -> float:
+        held = [one for one in self.running() if one.slot_freed_at is None]
+        running = [spent for one in held if (spent := self.spent(one, now))]
+        all_of_them = [*self.world.spending, *running]
+        return sum((one.usd(since, now) for one in all_of_them if _is_of(one, owner, project)), start=0.0)
 
     async def end_overdue_jobs(self, *, now: float) -> list[Job]:
         queued = [
@@ -93,10 +123,20 @@ class JobVerbs(Model):
         return self.end_with_job(attempt, AttemptState.TIMED_OUT, ending)
 
 
+def _is_of(it: Need | Spent, owner: str | None, project: str | None) -> bool:
+    return it.owner == owner if project is None else bool(project) and it.project == project
+
+
 def _matches(job: Job, which: JobFilter) -> bool:
     return (
         which.state in (None, job.state)
         and which.engine in (None, job.need.engine)
         and which.owner in (None, job.need.owner)
         and (which.created_after is None or job.created_at > which.created_after)
+        and (which.project is None or (bool(which.project) and which.project == job.need.project))
+        and (which.seen_by is None or _is_seen(job.need, which.seen_by))
     )
+
+
+def _is_seen(need: Need, sight: Sight) -> bool:
+    return need.owner == sight.owner or (bool(need.project) and need.project in sight.projects)

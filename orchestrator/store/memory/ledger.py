@@ -1,13 +1,14 @@
-"""The model's events, host faults, deliveries, uploads, keys, settings, and what it forgets."""
+"""The model's events, host faults, deliveries, settings, and what it forgets."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.store import moves, rules
-from orchestrator.store.errors import Duplicate
+from orchestrator.store import changes, moves, rules
 from orchestrator.store.memory.world import Model
-from orchestrator.store.rows import ApiKey, Delivery, Event, HostFault, Job, Purged, Upload
+from orchestrator.store.people import By
+from orchestrator.store.rows import Delivery, DeliveryState, DeliveryTry, Event, HostFault, Job, Purged
 from scaling.states import WorkerState
 
 
@@ -41,7 +42,7 @@ class LedgerVerbs(Model):
         before = self.world.deliveries.get(delivery_id)
         if before is None or before.done_at is not None:
             return
-        self.world.tries.append((delivery_id, now, status, error))
+        self.world.tries.setdefault(delivery_id, []).append(DeliveryTry(now, status, error))
         again_at = next_at if error is not None else None
         self.world.deliveries[delivery_id] = replace(
             before,
@@ -49,49 +50,89 @@ class LedgerVerbs(Model):
             last_error=error,
             due_at=before.due_at if again_at is None else again_at,
             done_at=now if again_at is None else None,
+            held_since=before.held_since if status is None else None,
         )
 
-    async def list_deliveries(self, job_id: str) -> list[Delivery]:
-        return [one for one in self.world.deliveries.values() if one.job_id == job_id]
+    async def put_off_deliveries(
+        self, delivery_ids: Sequence[int], *, until: float | None, reason: str | None, now: float
+    ) -> None:
+        for number in delivery_ids:
+            before = self.world.deliveries.get(number)
+            if before is None or before.done_at is not None:
+                continue
+            self.world.deliveries[number] = replace(
+                before,
+                due_at=before.due_at if until is None else until,
+                done_at=now if until is None else None,
+                last_error=reason or before.last_error,
+                held_since=(before.held_since or now) if reason else before.held_since,
+            )
 
-    async def add_upload(self, upload: Upload) -> None:
-        if upload.id in self.world.uploads:
-            raise Duplicate("an upload with this id is there already")
-        self.world.uploads[upload.id] = upload
+    async def list_deliveries(
+        self,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
+        state: DeliveryState | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[Delivery]:
+        found = [
+            one
+            for one in self.world.deliveries.values()
+            if job_id in (None, one.job_id)
+            and owner in (None, one.owner)
+            and state in (None, _state(one))
+            and one.id > after
+        ]
+        return found[:limit]
 
-    async def get_upload(self, upload_id: str) -> Upload | None:
-        return self.world.uploads.get(upload_id)
+    async def get_delivery(self, delivery_id: int) -> Delivery | None:
+        return self.world.deliveries.get(delivery_id)
 
-    async def add_key(self, key: ApiKey) -> None:
-        if key.id in self.world.keys or await self.find_key(key.hash):
-            raise Duplicate("a key with this id or this secret is there already")
-        self.world.keys[key.id] = key
+    async def list_delivery_tries(self, delivery_id: int) -> list[DeliveryTry]:
+        return list(self.world.tries.get(delivery_id, []))
 
-    async def find_key(self, key_hash: str) -> ApiKey | None:
-        return next((one for one in self.world.keys.values() if one.hash == key_hash), None)
-
-    async def list_keys(self) -> list[ApiKey]:
-        return sorted(self.world.keys.values(), key=lambda one: (one.created_at, one.id))
+    async def replay_delivery(self, delivery_id: int, *, by: By | None, now: float) -> Delivery | None:
+        before = self.world.deliveries.get(delivery_id)
+        if before is None:
+            return None
+        after = replace(before, due_at=now, tries=0, done_at=None, last_error=None, held_since=None)
+        self.world.deliveries[delivery_id] = after
+        self.audit(by, changes.replayed(before, after, now))
+        return after
 
     async def read_setting(self, name: str) -> Any | None:
         return copy.deepcopy(self.world.settings.get(name))
 
-    async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None:
+    async def write_setting(
+        self, name: str, value: Any, *, who: str, now: float, by: By | None = None
+    ) -> None:
+        before = self.world.settings.get(name)
         self.world.settings[name] = copy.deepcopy(value)
         self.record(moves.setting_written(name, who, now))
+        self.audit(by, changes.setting_written(name, before, value, now))
+
+    async def forget_job(self, job_id: str, *, now: float, by: By | None = None) -> Purged | None:
+        job = self.world.jobs.get(job_id)
+        if job is None or job.finished_at is None:
+            return None
+        self._forget_jobs({job_id})
+        self.audit(by, changes.forgotten(job, now))
+        return Purged(tuple(_keys(job)), (job_id,), 0)
 
     async def purge(self, *, finished_before: float, now: float) -> Purged:
         jobs = self._old_jobs(finished_before)
         uploads = sorted(
             (one for one in self.world.uploads.values() if one.expires_at <= now),
-            key=lambda one: one.expires_at,
+            key=lambda one: (one.expires_at, one.id),
         )[: rules.BATCH_MAX]
         workers = [
             one.id
             for one in self.world.workers.values()
             if one.state is WorkerState.GONE and one.state_at < finished_before
         ][: rules.BATCH_MAX]
-        keys = [file.key for job in jobs if job.result for file in job.result.files]
+        keys = [key for job in jobs for key in _keys(job)]
         self._forget_jobs({job.id for job in jobs})
         self._forget_workers(set(workers))
         for upload in uploads:
@@ -99,6 +140,7 @@ class LedgerVerbs(Model):
         faults = self.world.host_faults.items()
         self.world.host_faults = {key: one for key, one in faults if one.at >= finished_before}
         keys += [upload.key for upload in uploads]
+        self._forget_ledgers(now)
         return Purged(tuple(keys), tuple(job.id for job in jobs), len(workers))
 
     def _old_jobs(self, finished_before: float) -> list[Job]:
@@ -119,7 +161,27 @@ class LedgerVerbs(Model):
         needed = {job.need for job in world.jobs.values()}
         world.groups = {need: number for need, number in world.groups.items() if need in needed}
 
+        for given in world.aliases.values():
+            for target in ids & given.keys():
+                del given[target]
+        world.tries = {number: one for number, one in world.tries.items() if number in world.deliveries}
+
+    def _forget_ledgers(self, now: float) -> None:
+        world = self.world
+        world.audit = [one for one in world.audit if one.at >= now - rules.AUDIT_KEPT_S]
+        world.spending = [one for one in world.spending if one.held_until >= now - rules.SPENDING_KEPT_S]
+
     def _forget_workers(self, ids: set[str]) -> None:
         world = self.world
         world.workers = {name: one for name, one in world.workers.items() if name not in ids}
         world.events = [one for one in world.events if one.job_id is not None or one.worker_id not in ids]
+
+
+def _state(one: Delivery) -> DeliveryState:
+    if one.done_at is None:
+        return DeliveryState.PENDING
+    return DeliveryState.ARRIVED if one.last_error is None else DeliveryState.FAILED
+
+
+def _keys(job: Job) -> list[str]:
+    return [file.key for file in job.result.files] if job.result else []

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.store import moves, rules
+from orchestrator.store import changes, moves, rules
 from orchestrator.store.errors import Duplicate
 from orchestrator.store.memory.leases import LeaseVerbs
+from orchestrator.store.people import By
 from orchestrator.store.rows import (
     Beat,
     Enrolment,
@@ -74,6 +75,7 @@ class WorkerVerbs(LeaseVerbs):
                 gpu_class=registration.gpu_class,
                 vram_gb=registration.vram_gb,
                 capacity=registration.capacity,
+                queues=registration.queues,
                 usd_per_hour=rules.price(worker, registration),
                 heartbeat_at=now,
             )
@@ -88,13 +90,16 @@ class WorkerVerbs(LeaseVerbs):
         if worker is not None:
             self._put(replace(worker, claim_at=now))
 
-    async def pause_worker(self, worker_id: str, *, paused: bool, who: str, now: float) -> bool:
+    async def pause_worker(
+        self, worker_id: str, *, paused: bool, who: str, now: float, by: By | None = None
+    ) -> bool:
         worker = self.world.workers.get(worker_id)
         if worker is None or worker.state is WorkerState.GONE:
             return False
         if worker.paused != paused:
             self._put(replace(worker, paused=paused))
             self.record(moves.paused(worker_id, on=paused, who=who, now=now))
+            self.audit(by, changes.paused(worker_id, now, on=paused))
         return True
 
     async def note_probe(self, worker_id: str, *, healthy: bool) -> None:

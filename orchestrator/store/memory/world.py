@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpulease.contract.jobs import Fault, Phase, Result
-from orchestrator.store import moves, rules
+from orchestrator.store import moves, people, rules
+from orchestrator.store.changes import Change
 from orchestrator.store.rows import (
-    ApiKey,
     Attempt,
     Delivery,
+    DeliveryTry,
     Event,
     Held,
     HostFault,
     Job,
     Lease,
-    Upload,
     Worker,
 )
 from scaling.snapshot import Need
@@ -32,6 +32,21 @@ class Ending:
     fault: Fault | None = None
     result: Result | None = None
     attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an attempt cost while it held its slot."""
+
+    owner: str
+    project: str
+    held_from: float
+    held_until: float
+    usd_per_hour: float
+
+    def usd(self, since: float, now: float) -> float:
+        held_s = min(self.held_until, now) - max(self.held_from, since)
+        return max(0.0, held_s) * self.usd_per_hour / 3600
 
 
 @dataclass(slots=True)
@@ -57,11 +72,24 @@ class World:
     boot: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     deliveries: dict[int, Delivery] = field(default_factory=dict)
     deliveries_made: int = 0
-    tries: list[tuple[int, float, int | None, str | None]] = field(default_factory=list)
-    """(delivery id, at, HTTP status, error)."""
-    uploads: dict[str, Upload] = field(default_factory=dict)
-    keys: dict[str, ApiKey] = field(default_factory=dict)
+    tries: dict[int, list[DeliveryTry]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    spending: list[Spent] = field(default_factory=list)
+    users: dict[str, people.User] = field(default_factory=lambda: {people.ANONYMOUS.id: people.ANONYMOUS})
+    subscriptions: dict[int, people.Subscription] = field(
+        default_factory=lambda: {1: people.Subscription(1, "Default")}
+    )
+    keys: dict[str, people.ApiKey] = field(default_factory=dict)
+    projects: dict[str, people.Project] = field(default_factory=dict)
+    members: dict[tuple[str, str], people.Member] = field(default_factory=dict)
+    aliases: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    """(surface, kind) → numbers by target."""
+    aliases_made: dict[tuple[str, str], int] = field(default_factory=dict)
+    uploads: dict[str, people.Upload] = field(default_factory=dict)
+    assets: dict[str, people.Asset] = field(default_factory=dict)
+    asset_versions: dict[str, list[people.AssetVersion]] = field(default_factory=dict)
+    audit: list[people.Audit] = field(default_factory=list)
+    audit_made: int = 0
 
 
 class Model:
@@ -80,6 +108,20 @@ class Model:
         if event.job_id is not None:
             seq = 1 + sum(1 for one in world.events if one.job_id == event.job_id)
         world.events.append(replace(event, id=world.events_made, seq=seq))
+
+    def audit(self, by: people.By | None, change: Change) -> None:
+        """Nothing where nobody asked for it."""
+        if by is None:
+            return
+        self.world.audit_made += 1
+        self.world.audit.append(change.by(by, self.world.audit_made))
+
+    def spent(self, attempt: Attempt, until: float) -> Spent | None:
+        worker = self.world.workers.get(attempt.worker_id)
+        if worker is None:
+            return None
+        need = self.world.jobs[attempt.job_id].need
+        return Spent(need.owner, need.project, attempt.started_at, until, worker.usd_per_hour)
 
     def join_group(self, need: Need) -> None:
         if need not in self.world.groups:
@@ -118,7 +160,9 @@ class Model:
         if job.notify_url:
             self.world.deliveries_made += 1
             number = self.world.deliveries_made
-            self.world.deliveries[number] = Delivery(number, job.id, job.notify_url, 0, ending.at)
+            self.world.deliveries[number] = Delivery(
+                number, job.id, job.notify_url, 0, ending.at, owner=job.need.owner, created_at=ending.at
+            )
         return after
 
     def requeue(self, job: Job, ending: Ending, attempt: Attempt) -> Job:
@@ -167,6 +211,8 @@ class Model:
         if lease is not None and attempt.slot_freed_at is None:
             busy_s = lease.busy_s + rules.slot_s(attempt, now)
             self.world.leases[attempt.worker_id] = replace(lease, busy_s=busy_s)
+        if attempt.slot_freed_at is None and (spent := self.spent(attempt, now)):
+            self.world.spending.append(spent)
         worker = self.world.workers.get(attempt.worker_id)
         if worker is not None:
             self.world.workers[worker.id] = replace(worker, last_finish_at=now)

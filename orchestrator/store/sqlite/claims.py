@@ -1,7 +1,7 @@
 """Claims: what a worker gets next. Their cost grows with the groups that wait, never with the queue."""
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
@@ -9,6 +9,7 @@ from orchestrator.store import moves, rules
 from orchestrator.store.rows import Claimed, Job, Worker
 from orchestrator.store.sqlite import attempts, events, jobs, workers
 from orchestrator.store.sqlite.values import need_from
+from scaling.limits import NO_LIMITS, RunningCounts, RunningLimits, count, has_room
 from scaling.place import choose
 
 # The head of each group: what must start first, then what is oldest. What is past its limit is not begun.
@@ -26,6 +27,12 @@ _HEADS = """
 """
 _RUNNING_BY_OWNER = """
     SELECT owner, count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' GROUP BY owner
+"""
+_RUNNING_BY_NEED = """
+    SELECT g.need, r.number FROM (
+        SELECT group_id, count(*) AS number FROM jobs INDEXED BY jobs_running
+        WHERE state = 'running' GROUP BY group_id
+    ) r JOIN job_groups g ON g.id = r.group_id
 """
 _SLOTS_HELD = """
     SELECT count(*) FROM attempts WHERE worker_id = ? AND state = 'running' AND slot_freed_at IS NULL
@@ -53,7 +60,7 @@ class Asker:
     resident: tuple[str, ...]
 
 
-def claim(database: Database, asker: Asker, now: float) -> Claimed | None:
+def claim(database: Database, asker: Asker, now: float, limits: RunningLimits = NO_LIMITS) -> Claimed | None:
     worker = workers.get(database, asker.worker_id)
     if worker is None or worker.incarnation != asker.incarnation or worker.state not in rules.SERVING:
         return None
@@ -63,16 +70,16 @@ def claim(database: Database, asker: Asker, now: float) -> Claimed | None:
         return attempts.running(database, repeated)
     if not rules.may_claim(worker) or not _has_free_slot(database, worker):
         return None
-    pk = _next(database, worker, asker.resident, now)
+    pk = _next(database, replace(worker, resident=asker.resident), now, limits)
     return _take(database, pk, asker, now) if pk is not None else None
 
 
-def peek(database: Database, worker_id: str) -> Job | None:
+def peek(database: Database, worker_id: str, limits: RunningLimits = NO_LIMITS) -> Job | None:
     worker = workers.get(database, worker_id)
     if worker is None or not rules.may_claim(worker):
         return None
     last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-    pk = _next(database, worker, worker.resident, last_seen)
+    pk = _next(database, worker, last_seen, limits)
     return jobs.at(database, pk).job if pk is not None else None
 
 
@@ -87,21 +94,34 @@ def _has_free_slot(database: Database, worker: Worker) -> bool:
     return held < worker.capacity
 
 
-def _next(database: Database, worker: Worker, resident: tuple[str, ...], now: float) -> int | None:
+def _next(database: Database, worker: Worker, now: float, limits: RunningLimits) -> int | None:
     heads = {
         need_from(text): (pk, created_at, start_by)
         for pk, text, created_at, start_by in database.execute(_HEADS, (now,)).fetchall()
     }
     if not heads:
         return None
+    running = _running(database, limits)
     need = choose(
-        [rules.candidate(need, created_at, by, now) for need, (_, created_at, by) in heads.items()],
+        [
+            rules.candidate(need, created_at, by, now)
+            for need, (_, created_at, by) in heads.items()
+            if has_room(need, limits, running)
+        ],
         rules.host(worker, now),
         host_id=worker.id,
-        resident=resident,
-        running_by_owner=dict(database.execute(_RUNNING_BY_OWNER).fetchall()),
+        resident=worker.resident,
+        running_by_owner=running.owners,
     )
     return heads[need][0] if need is not None else None
+
+
+def _running(database: Database, limits: RunningLimits) -> RunningCounts:
+    """What runs; by owner alone, where no limit asks for more."""
+    if limits.bound_nothing:
+        return RunningCounts(owners=dict(database.execute(_RUNNING_BY_OWNER).fetchall()))
+    found = database.execute(_RUNNING_BY_NEED).fetchall()
+    return count((need_from(text), number) for text, number in found)
 
 
 def _take(database: Database, pk: int, asker: Asker, now: float) -> Claimed | None:

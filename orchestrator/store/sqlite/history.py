@@ -7,6 +7,12 @@ from orchestrator.store.rows import Attempt, BootTime, ServiceTime
 from scaling.snapshot import Need
 
 _ADD_BUSY = "UPDATE leases SET busy_s = busy_s + ? WHERE worker_id = ?"
+_ADD_SPENT = """
+    INSERT INTO spending (owner, project, held_from, held_until, usd_per_hour)
+    SELECT j.owner, j.project, a.started_at, ?, w.usd_per_hour
+    FROM attempts a JOIN jobs j ON j.pk = a.job_pk JOIN workers w ON w.id = a.worker_id
+    WHERE a.id = ? AND w.usd_per_hour > 0
+"""
 _FINISHED = "UPDATE workers SET last_finish_at = ? WHERE id = ?"
 _ADD_SERVICE = """
     INSERT INTO service_times (engine, model, gpu_class, seconds)
@@ -29,6 +35,7 @@ _TRIM_BOOT = """
 def slot_freed(database: Database, attempt: Attempt, now: float) -> None:
     """The attempt let go of its slot; it may still be uploading."""
     database.execute(_ADD_BUSY, (rules.slot_s(attempt, now), attempt.worker_id))
+    database.execute(_ADD_SPENT, (now, attempt.id))
     database.execute(_FINISHED, (now, attempt.worker_id))
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from sqlite_utils import Database
 
 from gpulease.contract.jobs import Fault, Result
-from orchestrator.store import moves, rules
+from orchestrator.store import changes, moves, rules
 from orchestrator.store.errors import Duplicate
+from orchestrator.store.people import By
 from orchestrator.store.rows import Attempt, Job, NewJob, Submitted
 from orchestrator.store.sqlite import events
+from orchestrator.store.sqlite.accounts import audit
 from orchestrator.store.sqlite.values import fault_text, job_from, need_text, result_text, to_json
 from scaling.snapshot import Need
 from scaling.states import JOB_MOVES, JobState, advance
@@ -20,9 +22,9 @@ _BY_ID = SELECT + "WHERE j.id = ?"
 _BY_PK = SELECT + "WHERE j.pk = ?"
 _BY_KEY = SELECT + "WHERE j.owner = ? AND j.idempotency_key = ?"
 _INSERT = """
-    INSERT INTO jobs (pk, id, group_id, owner, engine, state, created_at, must_start_by, complete_by, start_by,
-        max_time_s, retries, idempotency_key, request_hash, retry_of, notify_url, metadata, input)
-    VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO jobs (pk, id, group_id, owner, project, engine, state, created_at, must_start_by, complete_by,
+        start_by, max_time_s, retries, idempotency_key, request_hash, retry_of, notify_url, metadata, input)
+    VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _END = """
     UPDATE jobs SET state = ?, finished_at = ?, attempt_id = ?, result = ?, fault = ?
@@ -31,7 +33,9 @@ _END = """
 _REQUEUE = (
     "UPDATE jobs SET state = 'queued', attempt_id = NULL, group_id = ? WHERE pk = ? AND state = 'running'"
 )
-_INSERT_DELIVERY = "INSERT INTO deliveries (job_pk, url, due_at) VALUES (?, ?, ?)"
+_INSERT_DELIVERY = """
+    INSERT INTO deliveries (job_pk, url, due_at, owner, created_at) VALUES (:pk, :url, :at, :owner, :at)
+"""
 
 
 Fresh = tuple[NewJob, Job]
@@ -84,7 +88,7 @@ def group_id(database: Database, need: Need) -> int:
     return found
 
 
-def submit(database: Database, asked: Sequence[NewJob]) -> list[Submitted]:
+def submit(database: Database, asked: Sequence[NewJob], by: By | None = None) -> list[Submitted]:
     """One answer for each, in order. Keys may repeat within the batch too."""
     first: dict[tuple[str, str], Fresh] = {}
     fresh: list[Fresh] = []
@@ -101,6 +105,8 @@ def submit(database: Database, asked: Sequence[NewJob]) -> list[Submitted]:
             first[key] = fresh[-1]
         answers.append(Submitted(fresh[-1][1], created=True))
     _insert(database, fresh)
+    if fresh:
+        audit.record(database, by, changes.submitted([job for _, job in fresh]))
     return answers
 
 
@@ -120,7 +126,8 @@ def end(database: Database, known: Known, ending: Ending) -> Job:
     event = moves.job_moved(job, after, ending.attempt, who=ending.who, at=ending.at)
     events.record_of_job(database, event, known.pk)
     if job.notify_url:
-        database.execute(_INSERT_DELIVERY, (known.pk, job.notify_url, ending.at))
+        told = {"pk": known.pk, "url": job.notify_url, "at": ending.at, "owner": job.need.owner}
+        database.execute(_INSERT_DELIVERY, told)
     return after
 
 
@@ -169,6 +176,7 @@ def _columns(pk: int, job: NewJob, group: int) -> tuple[object, ...]:
         job.id,
         group,
         job.need.owner,
+        job.need.project,
         job.need.engine,
         job.created_at,
         rules.must_start_by(job),

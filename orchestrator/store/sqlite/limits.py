@@ -2,9 +2,11 @@
 
 from sqlite_utils import Database
 
-from orchestrator.store import moves, rules
+from orchestrator.store import changes, moves, rules
+from orchestrator.store.people import By
 from orchestrator.store.rows import Job
 from orchestrator.store.sqlite import attempts, jobs
+from orchestrator.store.sqlite.accounts import audit
 from scaling.states import TERMINAL_JOBS, AttemptState, JobState
 
 # Group by group, since within each the index has the overdue ones in front.
@@ -23,15 +25,17 @@ _OVERDUE_RUNNING = """
 """
 
 
-def cancel(database: Database, job_id: str, who: str, reason: str, now: float) -> Job | None:
+def cancel(database: Database, job_id: str, ending: jobs.Ending, by: By | None) -> Job | None:
     known = jobs.find(database, job_id)
     if known is None or known.job.state in TERMINAL_JOBS:
         return known.job if known else None
-    fault = rules.cancelled(reason)
-    ending = jobs.Ending(JobState.CANCELLED, who, now, fault)
-    if known.job.attempt_id is None:
-        return jobs.end(database, known, ending)
-    return attempts.end_with_job(database, known.job.attempt_id, AttemptState.CANCELLED, ending)
+    before = known.job
+    if before.attempt_id is None:
+        after = jobs.end(database, known, ending)
+    else:
+        after = attempts.end_with_job(database, before.attempt_id, AttemptState.CANCELLED, ending)
+    audit.record(database, by, changes.cancelled(before, after, ending.at))
+    return after
 
 
 def end_overdue(database: Database, now: float) -> list[Job]:

@@ -1,25 +1,18 @@
-"""Uploads, API keys, settings, and hosts that failed us."""
+"""Settings, and hosts that failed us."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlite_utils import Database
 
-from orchestrator.store import moves
-from orchestrator.store.errors import Duplicate
-from orchestrator.store.rows import ApiKey, HostFault, Upload
+from orchestrator.store import changes, moves
+from orchestrator.store.people import By
+from orchestrator.store.rows import HostFault
 from orchestrator.store.sqlite import events
+from orchestrator.store.sqlite.accounts import audit
 from orchestrator.store.sqlite.values import to_json
 
-_ADD_UPLOAD = """
-    INSERT INTO uploads VALUES (:id, :owner, :name, :key, :size_bytes, :sha256, :content_type, :created_at,
-        :expires_at)
-    ON CONFLICT DO NOTHING
-"""
-_ADD_KEY = """
-    INSERT INTO api_keys VALUES (:id, :name, :role, :hash, :created_at, :revoked_at) ON CONFLICT DO NOTHING
-"""
 _WRITE_SETTING = """
     INSERT INTO settings (name, value, written_at, who) VALUES (?, ?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET
@@ -33,30 +26,12 @@ _ADD_HOST_FAULT = """
 _HOST_FAULTS = "SELECT * FROM host_faults WHERE at >= ? ORDER BY at, worker_id, reason"
 
 
-def add_upload(database: Database, upload: Upload) -> None:
-    if database.execute(_ADD_UPLOAD, asdict(upload)).rowcount == 0:
-        raise Duplicate("an upload with this id is there already")
-
-
-def get_upload(database: Database, upload_id: str) -> Upload | None:
-    row = database.execute("SELECT * FROM uploads WHERE id = ?", (upload_id,)).fetchone()
-    return Upload(**dict(row)) if row is not None else None
-
-
-def add_key(database: Database, key: ApiKey) -> None:
-    if database.execute(_ADD_KEY, asdict(key)).rowcount == 0:
-        raise Duplicate("a key with this id or this secret is there already")
-
-
-def find_key(database: Database, key_hash: str) -> ApiKey | None:
-    """Also a revoked one, so that the refusal can say so."""
-    row = database.execute("SELECT * FROM api_keys WHERE hash = ?", (key_hash,)).fetchone()
-    return ApiKey(**dict(row)) if row is not None else None
-
-
-def list_keys(database: Database) -> list[ApiKey]:
-    query = "SELECT * FROM api_keys ORDER BY created_at, id"
-    return [ApiKey(**dict(row)) for row in database.execute(query).fetchall()]
+@dataclass(frozen=True, slots=True)
+class Setting:
+    name: str
+    value: Any
+    who: str
+    at: float
 
 
 def read_setting(database: Database, name: str) -> Any | None:
@@ -64,9 +39,11 @@ def read_setting(database: Database, name: str) -> Any | None:
     return json.loads(row["value"]) if row is not None else None
 
 
-def write_setting(database: Database, name: str, value: Any, who: str, now: float) -> None:
-    database.execute(_WRITE_SETTING, (name, to_json(value), now, who))
-    events.record(database, moves.setting_written(name, who, now))
+def write_setting(database: Database, written: Setting, by: By | None) -> None:
+    before = read_setting(database, written.name)
+    database.execute(_WRITE_SETTING, (written.name, to_json(written.value), written.at, written.who))
+    events.record(database, moves.setting_written(written.name, written.who, written.at))
+    audit.record(database, by, changes.setting_written(written.name, before, written.value, written.at))
 
 
 def add_host_fault(database: Database, fault: HostFault) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from gpulease.contract.jobs import Fault, Result
-from orchestrator.store import rows
+from orchestrator.store import rows, rules
+from orchestrator.store.people import By
 from orchestrator.store.sqlite import (
     attempts,
     claims,
@@ -22,11 +23,15 @@ from orchestrator.store.sqlite import (
     workers,
 )
 from orchestrator.store.sqlite import jobs as jobs_table
+from orchestrator.store.sqlite.accounts import loads
+from orchestrator.store.sqlite.accounts.verbs import SqliteAccounts
 from orchestrator.store.sqlite.connection.migrations import migrate
 from orchestrator.store.sqlite.connection.opening import BUSY_S_DEFAULT, open_database
 from orchestrator.store.sqlite.connection.readers import Readers
 from orchestrator.store.sqlite.connection.writer import Writer
 from provider_clients.base import Receipt
+from scaling.limits import NO_LIMITS, RunningLimits
+from scaling.states import JobState
 
 
 async def open_sqlite(path: Path, *, busy_s: float = BUSY_S_DEFAULT) -> "SqliteStore":
@@ -48,7 +53,7 @@ def _prepare(database: Database) -> None:
     attempts.skip_ids(database)
 
 
-class SqliteStore:
+class SqliteStore(SqliteAccounts):
     """See `orchestrator.store.protocol.Store`. Opened by `open_sqlite`; belongs to no loop in particular."""
 
     def __init__(self, path: Path, busy_s: float) -> None:
@@ -61,8 +66,8 @@ class SqliteStore:
 
     # Jobs
 
-    async def submit_jobs(self, jobs: Sequence[rows.NewJob]) -> list[rows.Submitted]:
-        return await self._writer.do_durably(jobs_table.submit, jobs)
+    async def submit_jobs(self, jobs: Sequence[rows.NewJob], *, by: By | None = None) -> list[rows.Submitted]:
+        return await self._writer.do_durably(jobs_table.submit, jobs, by)
 
     async def get_job(self, job_id: str) -> rows.Job | None:
         return self._readers.point(jobs_table.get, job_id)
@@ -75,22 +80,50 @@ class SqliteStore:
     async def list_attempts(self, job_id: str) -> list[rows.Attempt]:
         return self._readers.point(attempts.listed, job_id)
 
-    async def cancel_job(self, job_id: str, *, who: str, reason: str, now: float) -> rows.Job | None:
-        return await self._writer.do_durably(limits.cancel, job_id, who, reason, now)
+    async def cancel_job(  # noqa: PLR0913
+        self,
+        job_id: str,
+        *,
+        who: str,
+        reason: str,
+        now: float,
+        code: str = "cancelled",
+        by: By | None = None,
+    ) -> rows.Job | None:
+        ending = jobs_table.Ending(JobState.CANCELLED, who, now, rules.cancelled(reason, code))
+        return await self._writer.do_durably(limits.cancel, job_id, ending, by)
+
+    async def forget_job(self, job_id: str, *, now: float, by: By | None = None) -> rows.Purged | None:
+        return await self._writer.do_durably(retention.forget_job, job_id, now, by)
+
+    async def load_of(self, *, owner: str | None = None, project: str | None = None) -> rows.Load:
+        return self._readers.point(loads.load, owner, project)
+
+    async def spent_by(
+        self, *, since: float, now: float, owner: str | None = None, project: str | None = None
+    ) -> float:
+        return await self._readers.do(loads.spent, owner, project, since, now)
 
     async def end_overdue_jobs(self, *, now: float) -> list[rows.Job]:
         return await self._writer.do(limits.end_overdue, now)
 
     # Attempts
 
-    async def claim_job(
-        self, worker_id: str, incarnation: str, nonce: str, *, resident: tuple[str, ...], now: float
+    async def claim_job(  # noqa: PLR0913
+        self,
+        worker_id: str,
+        incarnation: str,
+        nonce: str,
+        *,
+        resident: tuple[str, ...],
+        now: float,
+        limits: RunningLimits = NO_LIMITS,
     ) -> rows.Claimed | None:
         asker = claims.Asker(worker_id, incarnation, nonce, resident)
-        return await self._writer.do(claims.claim, asker, now)
+        return await self._writer.do(claims.claim, asker, now, limits)
 
-    async def peek_next(self, worker_id: str) -> rows.Job | None:
-        return await self._readers.do(claims.peek, worker_id)
+    async def peek_next(self, worker_id: str, *, limits: RunningLimits = NO_LIMITS) -> rows.Job | None:
+        return await self._readers.do(claims.peek, worker_id, limits)
 
     async def get_attempt(self, attempt_id: int) -> rows.Claimed | None:
         return self._readers.point(attempts.get, attempt_id)
@@ -140,8 +173,11 @@ class SqliteStore:
     async def note_claim(self, worker_id: str, *, now: float) -> None:
         await self._writer.do(workers.note_claim, worker_id, now)
 
-    async def pause_worker(self, worker_id: str, *, paused: bool, who: str, now: float) -> bool:
-        return await self._writer.do(workers.pause, worker_id, who, now, on=paused)
+    async def pause_worker(
+        self, worker_id: str, *, paused: bool, who: str, now: float, by: By | None = None
+    ) -> bool:
+        pause = workers.Pause(paused, who, now, by)
+        return await self._writer.do_durably(workers.pause, worker_id, pause)
 
     async def note_probe(self, worker_id: str, *, healthy: bool) -> None:
         await self._writer.do(workers.note_probe, worker_id, healthy=healthy)
@@ -191,31 +227,41 @@ class SqliteStore:
     ) -> None:
         await self._writer.do_durably(outbox.record, outbox.Try(delivery_id, status, error, now, next_at))
 
-    async def list_deliveries(self, job_id: str) -> list[rows.Delivery]:
-        return await self._readers.do(outbox.of_job, job_id)
+    async def put_off_deliveries(
+        self, delivery_ids: Sequence[int], *, until: float | None, reason: str | None, now: float
+    ) -> None:
+        await self._writer.do_durably(outbox.put_off, outbox.PutOff(tuple(delivery_ids), until, reason, now))
 
-    # Uploads, keys, policy, retention
+    async def list_deliveries(
+        self,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
+        state: rows.DeliveryState | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[rows.Delivery]:
+        which = outbox.Which(job_id, owner, state, after)
+        return await self._readers.do(outbox.listed, which, limit)
 
-    async def add_upload(self, upload: rows.Upload) -> None:
-        await self._writer.do_durably(records.add_upload, upload)
+    async def get_delivery(self, delivery_id: int) -> rows.Delivery | None:
+        return self._readers.point(outbox.get, delivery_id)
 
-    async def get_upload(self, upload_id: str) -> rows.Upload | None:
-        return self._readers.point(records.get_upload, upload_id)
+    async def list_delivery_tries(self, delivery_id: int) -> list[rows.DeliveryTry]:
+        return await self._readers.do(outbox.tries, delivery_id)
 
-    async def add_key(self, key: rows.ApiKey) -> None:
-        await self._writer.do_durably(records.add_key, key)
+    async def replay_delivery(self, delivery_id: int, *, by: By | None, now: float) -> rows.Delivery | None:
+        return await self._writer.do_durably(outbox.replay, delivery_id, by, now)
 
-    async def find_key(self, key_hash: str) -> rows.ApiKey | None:
-        return self._readers.point(records.find_key, key_hash)
-
-    async def list_keys(self) -> list[rows.ApiKey]:
-        return self._readers.point(records.list_keys)
+    # Policy, retention
 
     async def read_setting(self, name: str) -> Any | None:
         return self._readers.point(records.read_setting, name)
 
-    async def write_setting(self, name: str, value: Any, *, who: str, now: float) -> None:
-        await self._writer.do_durably(records.write_setting, name, value, who, now)
+    async def write_setting(
+        self, name: str, value: Any, *, who: str, now: float, by: By | None = None
+    ) -> None:
+        await self._writer.do_durably(records.write_setting, records.Setting(name, value, who, now), by)
 
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         return await self._writer.do(retention.purge, finished_before, now)

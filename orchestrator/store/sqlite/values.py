@@ -12,7 +12,13 @@ from scaling.snapshot import Capability, Need
 from scaling.states import AttemptState, JobState, WorkerState
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
+_INTEGER_MAX = 2**63 - 1
 _NEED_DEFAULTS = {one.name: one.default for one in fields(Need)}
+
+
+def integer(value: int) -> int:
+    """The nearest that SQLite can compare with: nothing has an id beyond."""
+    return max(-_INTEGER_MAX, min(value, _INTEGER_MAX))
 
 
 def to_json(value: Any) -> str:
@@ -119,13 +125,14 @@ def worker_from(row: sqlite3.Row) -> rows.Worker:
         owned=bool(row["owned"]),
         capabilities=_capabilities_from(row["capabilities"]),
         resident=tuple(json.loads(row["resident"])),
+        queues=tuple(json.loads(row["queues"])),
     )
 
 
 _WORKER_PLAIN = tuple(
     one.name
     for one in fields(rows.Worker)
-    if one.name not in {"state", "boot_billed", "paused", "owned", "capabilities", "resident"}
+    if one.name not in {"state", "boot_billed", "paused", "owned", "capabilities", "resident", "queues"}
 )
 
 

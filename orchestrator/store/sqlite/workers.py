@@ -1,12 +1,13 @@
 """Workers: intended, enrolled, moved, registered, heard from."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from sqlite_utils import Database
 
-from orchestrator.store import moves, rules
+from orchestrator.store import changes, moves, rules
 from orchestrator.store.errors import Duplicate
+from orchestrator.store.people import By
 from orchestrator.store.rows import (
     Beat,
     Enrolment,
@@ -17,6 +18,7 @@ from orchestrator.store.rows import (
     WorkerMove,
 )
 from orchestrator.store.sqlite import attempts, events, history, leases
+from orchestrator.store.sqlite.accounts import audit
 from orchestrator.store.sqlite.values import capabilities_text, to_json, worker_from
 from scaling.states import WORKER_MOVES, WorkerState, advance
 
@@ -48,7 +50,7 @@ _MOVE = """
 """
 _REGISTER = """
     UPDATE workers SET incarnation = ?, capabilities = ?, gpu_class = ?, vram_gb = ?, capacity = ?,
-        usd_per_hour = ?, heartbeat_at = ?
+        queues = ?, usd_per_hour = ?, heartbeat_at = ?
     WHERE id = ?
 """
 _FORGET_BEFORE = """
@@ -126,7 +128,8 @@ def register(database: Database, worker_id: str, said: Registration, now: float)
         if not booting:
             attempts.lose_all(database, worker_id, (), "the worker started again", now)
             events.record(database, moves.restarted(worker, now))
-    offers = (capabilities_text(said.capabilities), said.gpu_class, said.vram_gb, said.capacity)
+    machine = (said.gpu_class, said.vram_gb, said.capacity, to_json(said.queues))
+    offers = (capabilities_text(said.capabilities), *machine)
     database.execute(_REGISTER, (said.incarnation, *offers, rules.price(worker, said), now, worker_id))
     return True
 
@@ -153,13 +156,24 @@ def note_probe(database: Database, worker_id: str, *, healthy: bool) -> None:
     database.execute(_PROBE, (healthy, worker_id))
 
 
-def pause(database: Database, worker_id: str, who: str, now: float, *, on: bool) -> bool:
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Whether it is one, or the end of one."""
+
+    on: bool
+    who: str
+    at: float
+    by: By | None = None
+
+
+def pause(database: Database, worker_id: str, wanted: Pause) -> bool:
     worker = get(database, worker_id)
     if worker is None or worker.state is WorkerState.GONE:
         return False
-    if worker.paused != on:
-        database.execute("UPDATE workers SET paused = ? WHERE id = ?", (on, worker_id))
-        events.record(database, moves.paused(worker_id, on=on, who=who, now=now))
+    if worker.paused != wanted.on:
+        database.execute("UPDATE workers SET paused = ? WHERE id = ?", (wanted.on, worker_id))
+        events.record(database, moves.paused(worker_id, on=wanted.on, who=wanted.who, now=wanted.at))
+        audit.record(database, wanted.by, changes.paused(worker_id, wanted.at, on=wanted.on))
     return True
 
 

@@ -134,6 +134,8 @@ class S3:
                 )
             case "DELETE":
                 return self._delete(bucket, name, upload_id)
+            case "GET" if upload_id:
+                return self._parts(upload_id, name, int(said.get("part-number-marker") or 0))
             case _:
                 return self._get(request, bucket.newest(name), said)
 
@@ -183,6 +185,20 @@ class S3:
         upload = self._begun(said["uploadId"], name)
         upload.parts[int(said["partNumber"])] = content
         return Response(headers={"ETag": f'"{_md5(content)}"'})
+
+    def _parts(self, upload_id: str, name: str, after: int) -> Response:
+        """What came of an upload; two a page too."""
+        self._calls.append("s3_list_parts")
+        came = sorted(one for one in self._begun(upload_id, name).parts.items() if one[0] > after)
+        page = came[:UPLOADS_A_PAGE]
+        listed = "".join(
+            f'<Part><PartNumber>{number}</PartNumber><ETag>"{_md5(content)}"</ETag></Part>'
+            for number, content in page
+        )
+        more = f"<IsTruncated>{str(len(came) > len(page)).lower()}</IsTruncated>"
+        last = page[-1][0] if page else 0
+        marks = f"{more}<NextPartNumberMarker>{last}</NextPartNumberMarker>"
+        return _xml(f"<ListPartsResult>{marks}{listed}</ListPartsResult>")
 
     def _complete(self, upload_id: str, name: str, content: bytes) -> Response:
         self._calls.append("s3_complete")

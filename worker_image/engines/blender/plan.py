@@ -15,7 +15,7 @@ SCRIPT = SCRIPTS / "render.py"
 SAFETY = SCRIPTS / "safety.py"
 PARAMETERS = "parameters.json"
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "EXR": "exr", "MP4": "png"}
-_NOT_THE_SCRIPTS = {"file_url", "library_url", "frames", "fps"}
+_NOT_THE_SCRIPTS = {"file_url", "library_url", "frames", "fps", "pack"}
 
 
 @dataclass(frozen=True, slots=True)

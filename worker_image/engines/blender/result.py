@@ -12,6 +12,8 @@ from worker_image.faults import HostFault, InputFault
 from worker_image.media.archive import zip_files
 from worker_image.media.film import encode_mp4
 
+FILES_MAX = 100
+"""More pictures than that are one zip, whatever was asked for."""
 _KINDS = {"png": "image/png", "jpg": "image/jpeg", "exr": "image/x-exr"}
 _STARTS = {"png": b"\x89PNG", "jpg": b"\xff\xd8\xff", "exr": b"\x76\x2f\x31\x01"}
 
@@ -70,8 +72,8 @@ def _files(plan: Plan, folder: Path, cameras: int, report: Report) -> tuple[Made
         names = [f"film_cam{number}.mp4" if several else "film.mp4" for number in range(cameras)]
         return tuple(_film(plan, folder / name, number, report) for number, name in enumerate(names))
     made = [out / name for frame in plan.frames for name in plan.pictures(frame, cameras)]
-    if len(made) == 1:
-        return (MadeFile(made[0].name, str(made[0]), _KINDS[made[0].suffix[1:]]),)
+    if len(made) == 1 or (plan.asked.pack == "each" and len(made) <= FILES_MAX):
+        return tuple(MadeFile(one.name, str(one), _KINDS[one.suffix[1:]]) for one in made)
     report(0.0, "packing frames", phase=Phase.ENCODING)
     archive = folder / "frames.zip"
     zip_files(made, out, archive)

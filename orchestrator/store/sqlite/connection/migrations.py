@@ -64,6 +64,11 @@ def clouds(database: Database) -> None:
         database.execute(_REGROUP, (text, group, max_time_s))
 
 
+@migrations(name="0003_people")
+def people(database: Database) -> None:
+    database.executescript(files(__package__).joinpath("0003_people.sql").read_text(encoding="utf-8"))
+
+
 def _literals(enum: type[StrEnum]) -> str:
     return ", ".join(f"'{one}'" for one in enum)
 

@@ -1,0 +1,1 @@
+"""Users and their keys, made, listed and ended in the data directory itself."""

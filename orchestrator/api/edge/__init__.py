@@ -1,0 +1,1 @@
+"""What is at the border of HTTP: bounds, rates, headers."""

@@ -1,0 +1,1 @@
+"""/v1 routes about people: users, keys, projects, subscriptions, webhooks, audit."""

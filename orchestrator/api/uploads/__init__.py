@@ -1,0 +1,1 @@
+"""/v1/uploads: files of clients, as one stream or in parts."""

@@ -1,0 +1,112 @@
+"""What the render API takes: its fields, defaults and ranges. Fields that it does not know are ignored, as there."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gpulease.contract.engines import Url, WhisperModel
+from gpulease.contract.jobs import COMPLETE_IN_S_DEFAULT, MAX_TIME_S_DEFAULT, JobRequest
+from orchestrator.jobs.submit import parse
+
+
+class _Body(BaseModel):
+    """A field of null, or of an empty text, counts as left out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_fields(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        return {name: value for name, value in body.items() if value is not None and value != ""}
+
+
+class Submit(_Body):
+    """What all submits have in common. Times are in seconds."""
+
+    engine: ClassVar[str]
+
+    notify_url: str | None = Field(default=None, max_length=2048, description="Told when the job ends.")
+    max_time: int = Field(default=MAX_TIME_S_DEFAULT, ge=60, le=7200, description="Longest run.")
+    complete_in: int = Field(
+        default=COMPLETE_IN_S_DEFAULT, ge=60, le=86400, description="Deadline, from the submit."
+    )
+
+    def request(self) -> JobRequest:
+        """The same as a job of ours."""
+        common = self.model_dump(include={"notify_url", "max_time", "complete_in"})
+        given = self.model_dump(exclude=set(common), exclude_none=True)
+        return parse(JobRequest, {"engine": self.engine, "input": given, **common})
+
+
+class Csm(Submit):
+    """Lengths are in milliseconds."""
+
+    engine = "csm"
+
+    text: str | None = Field(default=None, max_length=20_000)
+    monologue: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=5_000)]], Field(min_length=1, max_length=500)
+        ]
+        | None
+    ) = Field(default=None, description="Sentences; instead of `text`.")
+    voice: Literal["random", "conversational_a", "conversational_b", "clone"] = "random"
+    reference_audio_url: Url | None = None
+    reference_text: str | None = Field(default=None, max_length=5_000)
+    temperature: float = Field(default=0.9, ge=0, le=2)
+    topk: int = Field(default=50, ge=1, le=100)
+    max_audio_length: int = Field(default=10_000, ge=1_000, le=30_000)
+    pause_duration: int = Field(default=150, ge=0, le=500)
+
+    @model_validator(mode="after")
+    def _one_text_and_a_whole_reference(self) -> Self:
+        if (self.text is None) == (self.monologue is None):
+            raise ValueError("give either text or monologue, and not both")
+        if self.voice == "clone" and not (self.reference_audio_url and self.reference_text):
+            raise ValueError('voice "clone" needs reference_audio_url and reference_text')
+        return self
+
+    def request(self) -> JobRequest:
+        """Without a reference that no voice is cloned from: nothing would read it."""
+        if self.voice == "clone":
+            return super().request()
+        plain = self.model_copy(update={"reference_audio_url": None, "reference_text": None})
+        return super(Csm, plain).request()
+
+
+class Whisper(Submit):
+    engine = "whisper"
+
+    audio_url: Url
+    model: WhisperModel = "medium"
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str = Field(default="", pattern=r"^[a-z]{0,3}$", description="Empty: as it is heard.")
+
+
+class Portrait(Submit):
+    engine = "portrait"
+
+    image_url: Url
+    audio_url: Url
+
+
+class Analyze(Submit):
+    """`prompt` is ours; without one the image is described."""
+
+    engine = "analyze"
+
+    image_url: Url
+    prompt: str | None = Field(default=None, max_length=8_000)
+
+
+Mark = Literal["timed_out", "cancelled", "failed"]
+
+
+class Marked(_Body):
+    """How a client ends a job."""
+
+    status: Mark
+    error: str | None = Field(default=None, max_length=2_000, description="What /status then says.")
+    remove_data: bool = False
