@@ -177,6 +177,7 @@ def _add_files(app: FastAPI, state: StandIn) -> None:
                 "size_bytes": len(data),
                 "sha256": sha256(data).hexdigest(),
                 "content_type": file.content_type,
+                "created_at": _now(),
                 "expires_at": _now(),
             }
 
