@@ -21,6 +21,7 @@ ENROLMENT = "changeme-internal-key"
 HEALTH = "curl http://localhost:8000/hc"
 ORCHESTRATORS_HEALTH = "curl -s https://api.avatargen.online/health"
 HEARTBEAT = {"status": "idle", "gpu_class": "RTX-local-buffer", "capacity": 1, "error": None}
+START_S_MAX = 100
 METRICS = {"GENERATION_TIME_SEC", "SCRIPT_WALL_TIME_SEC", "PEAK_VRAM_MIB", "PEAK_RAM_KB", "gpu_class"}
 
 
@@ -79,6 +80,12 @@ def shown(server, worker_id):
     return next((one for one in workers if one["id"] == worker_id), None)
 
 
+def offering(server, worker_id):
+    """The worker, once it has said what it runs: it tries its engines before."""
+    worker = shown(server, worker_id)
+    return worker and worker["engines"] and worker
+
+
 async def test_worker_health_by_curl(server, worker):
     address = str(worker.client.base_url).rstrip("/")
     answer = await asyncio.to_thread(server.curl, HEALTH, None, {"http://localhost:8000": address})
@@ -135,7 +142,7 @@ def test_worker_with_the_documented_environment_reports_for_duty(server, tmp_pat
     }
     process = start(tmp_path / "worker.log", settings)
     try:
-        worker = server.until(lambda: (found := shown(server, "buffer-orch-local-2")) and found)
+        worker = server.until(lambda: offering(server, "buffer-orch-local-2"), START_S_MAX)
         assert (worker["gpu_class"], worker["capacity"], worker["online"]) == ("RTX-local-buffer", 1, True)
         assert worker["provider"] == "buffer"
     finally:
