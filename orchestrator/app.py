@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,11 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from gpulease.contract.jobs import Result
 from orchestrator.access.configured import admit
 from orchestrator.access.identify import open_access
 from orchestrator.access.quotas import QuotaBook
-from orchestrator.api.views import signed
+from orchestrator.api.views import signed_by
 from orchestrator.apply import Applier
 from orchestrator.clock import Clock, SteadyClock
 from orchestrator.fleet.agents import Agents
@@ -47,6 +48,7 @@ from orchestrator.reconcile import Reconciler
 from orchestrator.retention import Retention
 from orchestrator.settings import Settings, SettingsError
 from orchestrator.storage.choose import check_storage, storage_of
+from orchestrator.storage.protocol import Storage
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
 from orchestrator.web import create_web
@@ -80,7 +82,6 @@ class Orchestrator:
     """All parts of one process. `start` and `stop` may come in any order, and more than once."""
 
     parts: Parts
-    webhooks: Webhooks
     retention: Retention
 
     async def start(self) -> None:
@@ -97,7 +98,7 @@ class Orchestrator:
         loops.add("market", parts.market.refresh, parts.settings.health_period_s)
         loops.add("inventory", parts.inventory.sweep, parts.settings.health_period_s)
         loops.add("upkeep", parts.upkeep.look, parts.settings.health_period_s)
-        loops.add("webhooks", self.webhooks.deliver_due, 1.0)
+        loops.add("webhooks", parts.webhooks.deliver_due, 1.0)
         loops.add("keys", parts.access.flush, 30.0)
         loops.add("retention", self.retention.sweep, 3600.0)
         loops.start()
@@ -131,7 +132,7 @@ class Orchestrator:
         await parts.hosting.stop()
         await self._stop_own_workers()
         await parts.applier.leases.aclose()
-        await self.webhooks.aclose()
+        await parts.webhooks.aclose()
         for provider in parts.applier.leases.providers.values():
             await provider.aclose()
         await parts.storage.aclose()
@@ -174,7 +175,7 @@ async def build(  # noqa: PLR0913
     observer = Observer(store, clock, market, dispatcher, dice, clock.now(), quotas)
     reconciler = Reconciler(observer, applier, agents, lambda: policy.current)
     submitter = Submitter(store, clock, settings, dispatcher, quotas)
-    loops = Loops()
+    schedule = Schedule(settings.webhook_retry_s, settings.webhook_tail_s)
     parts = Parts(
         settings=settings,
         clock=clock,
@@ -195,11 +196,11 @@ async def build(  # noqa: PLR0913
         access=open_access(store, clock, settings, secret),
         quotas=quotas,
         policy=policy,
-        loops=loops,
+        loops=Loops(),
+        webhooks=Webhooks(store, clock, _sender(store, clock, settings, storage, secret), schedule, dice),
     )
     _tie(parts)
-    retention = Retention(store, storage, parts.remover, clock, settings.retention_s)
-    return Orchestrator(parts, _webhooks(parts, dice), retention)
+    return Orchestrator(parts, Retention(store, storage, parts.remover, clock, settings.retention_s))
 
 
 def _tie(parts: Parts) -> None:
@@ -225,6 +226,7 @@ def _tie(parts: Parts) -> None:
         nudge()
 
     parts.quotas.on_change = held_may_begin
+    parts.webhooks.on_room = lambda: parts.loops.nudge("webhooks")
 
 
 def _exclusive(settings: Settings) -> frozenset[str]:
@@ -235,19 +237,11 @@ def _enrolment_key(settings: Settings) -> str | None:
     return settings.internal_api_key.get_secret_value() if settings.internal_api_key else None
 
 
-def _webhooks(parts: Parts, dice: random.Random) -> Webhooks:
-    settings = parts.settings
-    sender = Sender(
-        parts.store,
-        parts.clock,
-        lambda result: signed(parts, result),
-        parts.applier.leases.deployment.secret,
-        settings.allow_private_hosts,
-    )
-    schedule = Schedule(settings.webhook_retry_s, settings.webhook_tail_s)
-    webhooks = Webhooks(parts.store, parts.clock, sender, schedule, dice)
-    webhooks.on_room = lambda: parts.loops.nudge("webhooks")
-    return webhooks
+def _sender(store: Store, clock: Clock, settings: Settings, storage: Storage, secret: bytes) -> Sender:
+    def with_urls(result: Result) -> Awaitable[Result]:
+        return signed_by(storage, result, settings.url_expires_s)
+
+    return Sender(store, clock, with_urls, secret, settings.allow_private_hosts)
 
 
 async def _deployment_id(store: Store, clock: Clock) -> str:

@@ -22,6 +22,7 @@ from orchestrator.reconcile import Reconciler
 from orchestrator.settings import Settings
 from orchestrator.storage.protocol import Storage
 from orchestrator.store.protocol import Store
+from orchestrator.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +47,5 @@ class Parts:
     access: Access
     quotas: QuotaBook
     policy: PolicyBook
+    webhooks: Webhooks
     loops: Loops

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from gpulease import __version__
 from orchestrator.api import events, fleet, health, internal, jobs, money, providers, salad
 from orchestrator.api.edge.bounds import BodyBound
+from orchestrator.api.edge.document import correct
 from orchestrator.api.edge.headers import guard
 from orchestrator.api.people import assets, audit, keys, me, projects, queues, subscriptions, users, webhooks
 from orchestrator.api.problems import PROBLEMS, install
@@ -55,5 +56,6 @@ def create_web(parts: Parts, lifespan: Lifespan) -> FastAPI:
         app.include_router(SURFACES[name])
     if isinstance(parts.storage, LocalStorage):
         app.include_router(files_router(parts.storage))
+    correct(app)
     guard(app, parts.settings.cors_origins)
     return app

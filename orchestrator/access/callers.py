@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from orchestrator.keys import ROLES, Role
 from orchestrator.store.people import By, User
 
-ANONYMOUS = User(id="", name="anonymous", role="admin", created_at=0.0)
-"""Whoever calls on the loopback, while there are no keys."""
-
 
 @dataclass(frozen=True, slots=True)
 class Caller:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from orchestrator.access.callers import ANONYMOUS, Caller
+from orchestrator.access.callers import Caller
 from orchestrator.access.issue import find_key
 from orchestrator.access.rates import Rates
 from orchestrator.access.sessions import Sessions, looks_signed, refused, too_many
@@ -13,7 +13,7 @@ from orchestrator.access.throttle import Guesses
 from orchestrator.clock import Clock
 from orchestrator.keys import as_role, made_here, same, session_key, weaker
 from orchestrator.settings import Settings
-from orchestrator.store.people import ApiKey, User
+from orchestrator.store.people import ANONYMOUS, ApiKey, User
 from orchestrator.store.protocol import Store
 
 UNKNOWN = "This key is not known, or is not that user's."

@@ -86,6 +86,15 @@ def forbidden(detail: str) -> ProblemError:
     return ProblemError(403, TITLE, detail, type="/problems/forbidden")
 
 
+async def operates(parts: Parts, request: Request) -> bool:
+    """Whether an operator asks, on routes that answer everybody something."""
+    try:
+        caller = await parts.access.identify(request.headers, origin_of(request))
+    except ProblemError:
+        return False
+    return caller.at_least("operator") and caller.may("fleet:read")
+
+
 Shared = Annotated[Parts, Depends(parts_of)]
 Admin = Annotated[Caller, Depends(needs("admin", "people"))]
 """Users, others' keys, subscriptions, audit."""

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gpulease import __version__
-from orchestrator.api.auth import Shared
+from gpulease.contract.problems import ProblemError
+from orchestrator.api.auth import Operator, Shared, operates
 from orchestrator.fleet.costs import usd_between
 from orchestrator.observe import DAY_S
 from orchestrator.parts import Parts
@@ -36,31 +37,39 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def ready(parts: Shared) -> Response:
+async def ready(parts: Shared) -> dict[str, str]:
     """503 until the store answers and a first plan was made, and while shutting down."""
     await parts.store.read_setting("policy")
-    good = parts.reconciler.last is not None and not parts.dispatcher.closed
-    return Response('{"status":"%s"}' % ("ok" if good else "starting or stopping"), 200 if good else 503)
+    if parts.reconciler.last is None or parts.dispatcher.closed:
+        raise ProblemError(503, "Starting or stopping", "Ask again in a moment.", type="/problems/not-ready")
+    return {"status": "ok"}
 
 
 @router.get("/healthz")
 @router.get("/health")
-async def health(parts: Shared) -> dict[str, Any]:
-    """Every loop with its last run and last error, and every provider that failed to answer."""
+async def health(parts: Shared, request: Request) -> dict[str, Any]:
+    """That it answers. Operators also see every loop with its last run and last error, every provider that failed to
+    answer, and the receivers of webhooks that are silent.
+    """
+    said: dict[str, Any] = {"status": "ok", "version": __version__}
+    return said | _details(parts) if await operates(parts, request) else said
+
+
+def _details(parts: Parts) -> dict[str, Any]:
     return {
-        "status": "ok",
-        "version": __version__,
         "loops": parts.loops.report(),
         "providers": {
             name: parts.inventory.faults.get(name) or parts.market.faults.get(name) or "ok"
             for name in parts.applier.leases.providers
         },
         "strangers": parts.inventory.strangers,
+        "webhooks": parts.webhooks.report(),
     }
 
 
-@router.get("/metrics")
-async def metrics(parts: Shared) -> Response:
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(parts: Shared, _: Operator) -> Response:
+    """For Prometheus, with an operator's key of the scope fleet:read."""
     registry = CollectorRegistry()
     registry.register(await _read(parts))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

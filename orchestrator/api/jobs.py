@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from gpulease.contract.jobs import (
     BatchItem,
@@ -80,7 +81,7 @@ async def result(parts: Shared, job_id: str, caller: Viewer) -> Result:
     return await signed(parts, job.result)
 
 
-@router.get("/{job_id}/logs")
+@router.get("/{job_id}/logs", response_class=PlainTextResponse)
 async def logs(
     parts: Shared,
     job_id: str,

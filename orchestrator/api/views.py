@@ -8,6 +8,7 @@ from uuid import UUID
 from gpulease.contract.jobs import AttemptView, EventView, JobView, Requirements, Result
 from orchestrator.fleet.costs import attempt_usd, lease_usd, worker_lease
 from orchestrator.parts import Parts
+from orchestrator.storage.protocol import Storage
 from orchestrator.store.rows import Attempt, Event, Job, Worker
 from scaling.snapshot import Need
 from scaling.states import JobState
@@ -76,13 +77,14 @@ def _why_waiting(parts: Parts, job: Job) -> str | None:
 
 async def signed(parts: Parts, result: Result) -> Result:
     """The result with URLs that anybody who has them may open until they expire."""
+    return await signed_by(parts.storage, result, parts.settings.url_expires_s)
+
+
+async def signed_by(storage: Storage, result: Result, expires_s: float) -> Result:
+    """The same by a storage, for so many seconds."""
     files = [
         file.model_copy(
-            update={
-                "url": await parts.storage.presign_get(
-                    file.key, expires_s=parts.settings.url_expires_s, filename=file.name
-                )
-            }
+            update={"url": await storage.presign_get(file.key, expires_s=expires_s, filename=file.name)}
         )
         for file in result.files
     ]
@@ -120,6 +122,7 @@ def worker_view(worker: Worker, busy: int, now: float) -> dict[str, Any]:
         "cost_usd": lease_usd(lease, now) if lease else 0.0,
         "busy": busy,
         "capacity": worker.capacity,
+        "queues": worker.queues,
         "paused": worker.paused,
         "engines": [
             {"engine": one.engine, "backend": one.backend, "models": one.models, "features": one.features}

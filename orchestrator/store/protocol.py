@@ -30,6 +30,10 @@ class Store(Accounts, Protocol):
 
     async def get_job(self, job_id: str) -> rows.Job | None: ...
 
+    async def find_submitted(self, owner: str, idempotency_key: str) -> rows.Job | None:
+        """The job that this key stands for."""
+        ...
+
     async def list_jobs(
         self, which: rows.JobFilter, *, before: tuple[float, str] | None, limit: int
     ) -> list[rows.Job]:

@@ -149,7 +149,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("GET /readyz", ANYBODY, (200, 503)),
         Row("GET /health", ANYBODY),
         Row("GET /healthz", ANYBODY),
-        Row("GET /metrics", ANYBODY),
+        Row("GET /metrics", OPERATORS),
         Row("GET /docs", ANYBODY),
         Row("GET /docs/oauth2-redirect", ANYBODY),
         Row("GET /redoc", ANYBODY),

@@ -214,3 +214,19 @@ async def test_a_worker_says_which_queues_by_their_names(world, queues):
     reply = await owned.post("register", engines=[TTS], queues=queues)
     assert reply.status_code == 422
     assert reply.json()["errors"][0]["field"].startswith("queues")
+
+
+async def test_a_submit_repeated_at_the_bound_finds_its_job(world):
+    people = people_of(world)
+    someone, admin = await people.add("submitter"), await people.add("admin")
+    quota = {"name": "Default", "quota": {"queued_max": 1}}
+    assert (await admin.http.put("/v1/subscriptions/1", json=quota)).status_code == 200
+    body, key = {"engine": "csm", "input": {"text": "Once."}}, {"Idempotency-Key": "once"}
+    first = await someone.http.post("/v1/jobs", json=body, headers=key)
+    again = await someone.http.post("/v1/jobs", json=body, headers=key)
+    other = await someone.http.post("/v1/jobs", json=body)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    assert (other.status_code, other.json()["type"]) == (429, "/problems/quota")
+    assert int(other.headers["retry-after"]) > 0
+    for client in people.clients:
+        await client.aclose()

@@ -252,3 +252,11 @@ async def test_events_can_be_read_by_worker_or_all_in_order(store):
     assert [one.id for one in everything] == sorted(one.id for one in everything)
     assert await store.list_events(after=everything[1].id) == everything[2:]
     assert await moves_of(store, job.id) == [(None, "queued"), ("queued", "running")]
+
+
+async def test_a_key_tells_the_job_that_it_stands_for(store):
+    asked = new_job(idempotency_key="again")
+    [made] = await store.submit_jobs([asked])
+    assert await store.find_submitted(asked.need.owner, "again") == made.job
+    assert await store.find_submitted(asked.need.owner, "other") is None
+    assert await store.find_submitted("somebody", "again") is None

@@ -100,7 +100,7 @@ def _free_port() -> int:
 
 def _clean(environment: "os._Environ[str]") -> dict[str, str]:
     """The caller's environment without settings of ours: the demo shows the same everywhere, and leases nowhere."""
-    ours = ("GPULEASE_", "GPU_IDLE_TIMEOUT", "PRE_LAUNCH_TIMEOUT", "MAX_RENDER_TIME")
+    ours = ("GPULEASE_", "GPU_IDLE_TIMEOUT", "PRE_LAUNCH_TIMEOUT", "MAX_RENDER_TIME", "REGISTER_")
     keys = ("C3_", "COMPUT3_", "SALAD_", "INTERNAL_API_KEY", "DEFAULT_GPU_", "AWS_", "B2_", "MINIO_")
     engines = ("COMFYUI_", "MUSETALK_", "OLLAMA_")
     return {name: value for name, value in environment.items() if not name.startswith(ours + keys + engines)}

@@ -67,6 +67,7 @@ async def change_project(parts: Shared, project_id: str, body: ProjectChange, ca
         return project_view(project)
     now = parts.clock.now()
     changed = await parts.store.change_project(project_id, changes, by=caller.by, now=now)
+    await parts.quotas.refresh()
     return project_view(changed or project)
 
 

@@ -42,7 +42,7 @@ async def create_subscription(
 async def replace_subscription(
     parts: Shared, number: Number, body: SubscriptionRequest, caller: Admin
 ) -> SubscriptionView:
-    """Replaces it for all who have it, within seconds."""
+    """Replaces it for all who have it."""
     if number not in {one.id for one in await parts.store.list_subscriptions()}:
         raise ProblemError(
             404, "There is no such subscription", f"None has the number {number}.", type="/problems/not-found"
@@ -58,6 +58,7 @@ async def _put(parts: Parts, number: int, body: SubscriptionRequest, caller: Cal
         raise ProblemError(
             409, "This name is taken", f"There is a subscription {body.name!r}.", type="/problems/conflict"
         ) from None
+    await parts.quotas.refresh()
     return subscription_view(made)
 
 

@@ -78,6 +78,7 @@ async def change_user(parts: Shared, user_id: str, body: UserChange, caller: Adm
         except Duplicate:
             detail = f"There is a user with the email {body.email} already."
             raise ProblemError(409, "This email is taken", detail, type="/problems/conflict") from None
+    await parts.quotas.refresh()
     return user_view(changed or user)
 
 

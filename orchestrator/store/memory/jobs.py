@@ -25,6 +25,10 @@ class JobVerbs(Model):
     async def get_job(self, job_id: str) -> Job | None:
         return self.world.jobs.get(job_id)
 
+    async def find_submitted(self, owner: str, idempotency_key: str) -> Job | None:
+        made = self.world.by_key.get((owner, idempotency_key))
+        return self.world.jobs[made[0]] if made else None
+
     async def list_jobs(self, which: JobFilter, *, before: tuple[float, str] | None, limit: int) -> list[Job]:
         found = [
             job

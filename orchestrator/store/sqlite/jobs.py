@@ -80,6 +80,11 @@ def get(database: Database, job_id: str) -> Job | None:
     return known.job if known else None
 
 
+def by_key(database: Database, owner: str, idempotency_key: str) -> Job | None:
+    known = known_from(database.execute(_BY_KEY, (owner, idempotency_key)).fetchone())
+    return known.job if known else None
+
+
 def group_id(database: Database, need: Need) -> int:
     """The group of the need, made if it is new."""
     text = need_text(need)

@@ -72,6 +72,9 @@ class SqliteStore(SqliteAccounts):
     async def get_job(self, job_id: str) -> rows.Job | None:
         return self._readers.point(jobs_table.get, job_id)
 
+    async def find_submitted(self, owner: str, idempotency_key: str) -> rows.Job | None:
+        return self._readers.point(jobs_table.by_key, owner, idempotency_key)
+
     async def list_jobs(
         self, which: rows.JobFilter, *, before: tuple[float, str] | None, limit: int
     ) -> list[rows.Job]:
