@@ -6,8 +6,11 @@ import os
 import re
 import secrets
 import string
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+from orchestrator.settings import SettingsError
 
 Role = Literal["admin", "operator", "submitter", "viewer"]
 ROLES: tuple[Role, ...] = ("admin", "operator", "submitter", "viewer")
@@ -25,6 +28,7 @@ SCOPES = (
 )
 """What a key may be narrowed to. `people` is also one's own keys, webhooks and projects."""
 PREFIX_LETTERS = 12
+SECRET_BYTES = 32
 _MADE_HERE = re.compile(r"gpl_[a-z0-9]{8}[A-Za-z0-9_-]{43}")
 
 
@@ -91,11 +95,24 @@ def host_key(deployment_secret: bytes, provider: str) -> str:
 
 
 def read_secret(path: Path) -> bytes:
-    """The secret of this deployment, made at first use, readable by its owner only."""
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(32))
-    return path.read_bytes()
+    """The secret of this deployment, made at first use, readable by its owner only.
+
+    It appears whole or not at all, however many ask first and wherever the machine stops.
+
+    Raises:
+        SettingsError: the file holds less than 32 bytes, and so no secret.
+    """
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    if len(secret := path.read_bytes()) < SECRET_BYTES:
+        raise SettingsError(
+            f"{path} holds {len(secret)} bytes, which is no secret. Delete it: a new one is made."
+        )
+    return secret

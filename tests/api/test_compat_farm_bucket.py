@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
 from seaweed import Seaweed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def s3(tmp_path):

@@ -2,6 +2,10 @@
 
 from uuid import uuid4
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 CAT = {"prompt": "A cat that plays the piano"}
 MAKER = {"engine": "video", "backend": "test", "models": ["mochi-1-preview"]}
 

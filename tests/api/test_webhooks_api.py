@@ -15,7 +15,7 @@ BODY = {"engine": "csm", "input": {"text": "Hello."}}
 @pytest.fixture
 async def people(world):
     """Nothing is sent: what becomes of deliveries is what the tests say."""
-    await world.orchestrator.webhooks.aclose()
+    await world.orchestrator.parts.webhooks.aclose()
     return people_of(world)
 
 

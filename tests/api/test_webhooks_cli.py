@@ -18,7 +18,7 @@ HOOK = "https://9.9.9.9/hook"
 @pytest.fixture
 async def gpulease(world, monkeypatch, capsys):
     """Runs `gpulease webhooks …`; nothing is sent to anybody."""
-    await world.orchestrator.webhooks.aclose()
+    await world.orchestrator.parts.webhooks.aclose()
     server = await LoopbackServer.start(create_app(world.orchestrator))
     monkeypatch.setenv("GPULEASE_URL", f"http://{server.address}")
     monkeypatch.delenv("GPULEASE_API_KEY", raising=False)

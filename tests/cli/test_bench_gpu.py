@@ -10,6 +10,8 @@ from gpulease.contract.targets import Target, Targets
 from worker_image.measure.bench import share_of
 from worker_image.measure.materials import Missing, read_job
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SOURCE = "somebody said so"
 

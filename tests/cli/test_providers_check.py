@@ -13,6 +13,8 @@ import pytest
 from comput3.cloud import Comput3Emulator
 from salad.emulator import SaladEmulator
 
+pytestmark = pytest.mark.slow
+
 SALAD = {"SALAD_ORG_NAME": "acme", "SALAD_PROJECT_NAME": "render", "GPULEASE_SALAD_IMAGE": "example/worker:1"}
 
 

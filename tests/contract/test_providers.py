@@ -15,6 +15,8 @@ from provider_clients.errors import (
     RateLimited,
 )
 
+pytestmark = pytest.mark.slow
+
 TAG = "gpl-w-1"
 
 

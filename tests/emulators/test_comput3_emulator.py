@@ -11,6 +11,8 @@ import pytest
 from comput3.cloud import Comput3Emulator
 from comput3.knobs import Dice, Knobs
 
+pytestmark = pytest.mark.slow
+
 FOX = "The quick brown fox jumps over the lazy dog."
 FILE = {"_type": "gradio.FileData"}
 

@@ -20,6 +20,8 @@ from worker_image.engines.base import Backend, EngineConfig, EngineJob, Outcome
 from worker_image.faults import Cancelled, HostFault, InputFault
 from worker_image.host.pool import HostPool
 
+pytestmark = pytest.mark.slow
+
 SERVED = {
     "ollama": lambda url: Ollama(EngineConfig(ollama_url=url)),
     "openai": lambda url: OpenAiVision(EngineConfig(vision_url=f"{url}/v1", vision_models=("llava:latest",))),

@@ -24,6 +24,8 @@ from worker_image.faults import Cancelled, Faulted, HostFault
 from worker_image.host.log import JobLog
 from worker_image.host.pool import HostPool
 
+pytestmark = pytest.mark.slow
+
 SLOW = {"ImageScale": 0.8}
 
 

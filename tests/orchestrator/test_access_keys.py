@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from access_bench import keyed, newcomer
@@ -18,8 +19,8 @@ from orchestrator.access.issue import (
     rotate_key,
     usable,
 )
-from orchestrator.keys import hash_key, made_here, new_secret, prefix_of
-from orchestrator.settings import Settings
+from orchestrator.keys import hash_key, made_here, new_secret, prefix_of, read_secret
+from orchestrator.settings import Settings, SettingsError
 from orchestrator.store.people import ApiKey, AuditFilter, By, User
 
 BY = By("user:root", "k1", "192.0.2.1")
@@ -192,3 +193,19 @@ async def test_nobody_may_come_by_keys_that_have_ended(store, clock):
     assert not await anyone_may_come(store, clock.now())
     await store.change_user(made.key.owner, {"active": True}, by=None, now=clock.now())
     assert not await anyone_may_come(store, clock.now() + 60)
+
+
+def test_all_who_ask_first_get_the_same_secret_of_the_deployment(tmp_path):
+    path = tmp_path / "deployment.key"
+    with ThreadPoolExecutor(16) as pool:
+        secrets = set(pool.map(lambda _: read_secret(path), range(64)))
+    assert [len(secret) for secret in secrets] == [32]
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_a_crash_left_empty_is_no_secret(tmp_path):
+    path = tmp_path / "deployment.key"
+    path.touch()
+    with pytest.raises(SettingsError, match="0 bytes"):
+        read_secret(path)

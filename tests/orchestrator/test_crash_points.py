@@ -22,6 +22,8 @@ from provider_clients.base import LaunchSpec
 from provider_clients.fake import FakeCloud
 from scaling.snapshot import Capability, Offer
 
+pytestmark = pytest.mark.slow
+
 WRITES = frozenset(
     [
         "submit_jobs",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -15,6 +16,8 @@ from orchestrator.store.errors import Duplicate, Missing
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.protocol import Store
 from orchestrator.store.sqlite import open_sqlite
+
+pytestmark = pytest.mark.slow
 
 USERS = st.sampled_from(["", "ann", "bob", "cat"])
 PROJECTS = st.sampled_from(["p1", "p2"])

@@ -8,6 +8,8 @@ import pytest
 from fleet_world import FleetWorld, lived
 from scenario import Scenario, calm, rough
 
+pytestmark = pytest.mark.slow
+
 ROUGH_HOURS = 8.0
 BATCHES = [
     pytest.param(

@@ -22,6 +22,8 @@ from worker_image.engines.base import MadeFile
 from worker_image.faults import HostFault
 from worker_image.settings import BucketSettings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:

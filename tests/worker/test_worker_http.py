@@ -21,6 +21,8 @@ from worker_image.media.prefetch import Prefetched
 from worker_image.slots import Slots
 from worker_image.web.app import make_app
 
+pytestmark = pytest.mark.slow
+
 WRITE = "import pathlib, sys; pathlib.Path(sys.argv[1], 'made.txt').write_text('made')"
 SEEDS_BODY = {
     "musetalk_job_id": "job-123",

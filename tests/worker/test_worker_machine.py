@@ -22,6 +22,8 @@ from worker_image.machine.gpu import class_of, find_gpu
 from worker_image.serving.gate import UNFIT, Gate
 from worker_image.serving.health import Health
 
+pytestmark = pytest.mark.slow
+
 COPY = {"program": "copy", "arguments": {"words": "more"}}
 
 

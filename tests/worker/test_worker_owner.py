@@ -14,6 +14,8 @@ import pytest
 from agent_orchestrator import KEY, Emulator
 from conftest import PROGRAMS, Start, until
 
+pytestmark = pytest.mark.slow
+
 GPULEASE = str(Path(sys.executable).with_name("gpulease"))
 
 

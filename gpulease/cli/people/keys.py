@@ -123,11 +123,15 @@ def _show_worker_key(role: str, worker_id: str, data: Path, as_json: bool) -> No
     """It is derived from the deployment's secret, and so the same each time."""
     with needs("server"):
         from orchestrator.keys import owner_key, read_secret
+        from orchestrator.settings import SettingsError
 
     if role != WORKER or not worker_id:
         raise typer.BadParameter("give both --role worker and --worker-id", param_hint="--worker-id")
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    secret = owner_key(read_secret(data / "deployment.key"), worker_id)
+    try:
+        secret = owner_key(read_secret(data / "deployment.key"), worker_id)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from None
     if as_json:
         show_json({"key": secret, "role": WORKER, "worker_id": worker_id})
     else:
