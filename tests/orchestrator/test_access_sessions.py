@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from threading import Event
 
 import jwt
 import pytest
@@ -219,15 +220,19 @@ async def test_passwords_are_hashed_two_at_once_and_no_more_than_so_many_wait():
 
 
 class Counting(PasswordHasher):
-    """Cheap, and knows how many of it work at once."""
+    """Cheap, and knows how many of it work at once: the first waits for a second."""
 
     def __init__(self):
         super().__init__(time_cost=1, memory_cost=8, parallelism=1)
         self.now = self.most = 0
+        self.met = Event()
 
     def verify(self, *given):
         self.now += 1
         self.most = max(self.most, self.now)
+        if self.now > 1:
+            self.met.set()
+        self.met.wait(10)
         try:
             return super().verify(*given)
         finally:
