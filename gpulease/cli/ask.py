@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from gpulease.cli.upload import send
 from gpulease.client import Client
 from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.jobs import JobRequest
@@ -90,7 +91,9 @@ def _value(engine: str, name: str, text: str) -> Any:
         return text
 
 
-def upload_files(client: Client, engine: str, given: dict[str, Any]) -> dict[str, Any]:
+def upload_files(
+    client: Client, engine: str, given: dict[str, Any], *, as_json: bool = False
+) -> dict[str, Any]:
     """The input with every local file uploaded and named by its reference.
 
     Raises:
@@ -102,7 +105,7 @@ def upload_files(client: Client, engine: str, given: dict[str, Any]) -> dict[str
     for name in fields:
         value = given.get(name)
         if isinstance(value, str) and "://" not in value:
-            uploaded[name] = client.upload(_file(name, value)).url
+            uploaded[name] = send(client, _file(name, value), as_json=as_json).url
     return uploaded
 
 

@@ -1,11 +1,22 @@
-"""A job as it goes on: a bar on a terminal, plain lines elsewhere. Both on stderr."""
+"""A job as it goes on, or a file on its way: a bar on a terminal, of a job plain lines elsewhere. All on stderr."""
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from gpulease.cli.terminal import err
 from gpulease.client import Client, ClientError, JobProgress
@@ -99,6 +110,22 @@ class Lines:
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False)
+
+
+@contextmanager
+def sending(
+    name: str, *, as_json: bool = False, console: Console = err
+) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar that is told the bytes sent and in all, and goes when it is done; None where nothing is to be shown."""
+    if as_json or not console.is_terminal:
+        yield None
+        return
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=console, transient=True
+    ) as shown:
+        task = shown.add_task(name, total=None)
+        yield lambda sent, total: shown.update(task, completed=sent, total=total)
 
 
 def follow(client: Client, job_id: object, console: Console = err) -> JobView:

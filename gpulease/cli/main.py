@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gpulease import __version__
-from gpulease.cli import bench_gpu, doctor, fleet, jobs, providers, run, server, webhooks
+from gpulease.cli import bench_gpu, doctor, fleet, jobs, providers, run, server, upload, webhooks
 from gpulease.cli.demo import story
 from gpulease.cli.people import audit, keys, projects, users
 from gpulease.cli.terminal import err
@@ -45,7 +45,7 @@ def options(
 
 for panel, commands in (
     ("Try it", (story.demo, doctor.doctor)),
-    ("Jobs", (run.run, run.submit, jobs.jobs, jobs.job, jobs.watch, jobs.result, jobs.cancel)),
+    ("Jobs", (run.run, run.submit, upload.upload, jobs.jobs, jobs.job, jobs.watch, jobs.result, jobs.cancel)),
     ("Fleet", (fleet.workers, fleet.pause, fleet.resume, fleet.drain, fleet.stop)),
     ("Fleet", (fleet.engines, fleet.plan, fleet.costs, fleet.leases)),
     ("Programs", (server.up, server.worker, bench_gpu.bench_gpu)),
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         err.print(f"gpulease: {error}{_advice(error)}", markup=False)
         raise SystemExit(1) from None
     except OSError as error:
-        err.print(f"gpulease: {error}", markup=False)
+        notes = getattr(error, "__notes__", ())
+        err.print("\n".join([f"gpulease: {error}", *notes]), markup=False)
         raise SystemExit(1) from None
 
 

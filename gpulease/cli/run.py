@@ -48,7 +48,7 @@ def run(
     """
     given = read_input(engine, subject, inputs or [], model)
     with client_of(context) as client:
-        given = upload_files(client, engine, given)
+        given = upload_files(client, engine, given, as_json=as_json)
         job = client.submit(request_of(engine=engine, input=given, priority=priority, max_time=max_time))
         err.print(f"Job {job.id}", style="dim")
         ended = _follow_or_cancel(client, job)
@@ -112,7 +112,8 @@ def submit(
     }
     given = read_input(engine, subject, inputs or [], model)
     with client_of(context) as client:
-        request = request_of(input=upload_files(client, engine, given), **wanted)
+        given = upload_files(client, engine, given, as_json=as_json)
+        request = request_of(input=given, **wanted)
         job = client.submit(request, idempotency_key=idempotency_key)
     if as_json:
         show_json(job)

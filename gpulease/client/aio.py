@@ -21,7 +21,9 @@ from gpulease.client.core import (
     timeouts,
 )
 from gpulease.client.errors import ClientError, error_for
-from gpulease.client.files import Landing, multipart, url_of
+from gpulease.client.files import Counted, Landing, Source, Told, multipart, url_of
+from gpulease.client.parts import Parted, Parting, resumable
+from gpulease.client.parts_aio import send
 from gpulease.client.stream import EventReader, JobProgress
 from gpulease.contract.jobs import (
     TERMINAL,
@@ -41,9 +43,12 @@ Reply = TypeVar("Reply")
 class AsyncClient:
     """See `Client`: what each call does, and what it raises, stands there."""
 
-    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+    def __init__(
+        self, url: str | None = None, key: str | None = None, *, parting: Parting | None = None
+    ) -> None:
         self.server = Server.find(url, key)
         self._http = httpx.AsyncClient(**self.server.options())
+        self._parting = parting or Parting()
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,9 +121,20 @@ class AsyncClient:
     async def retry(self, job_id: JobId) -> JobView:
         return await self._do(calls.retry(job_id))
 
-    async def upload(self, path: Path) -> UploadView:
-        with path.open("rb") as file:
-            return await self._do(calls.upload(), files=multipart(path, file))
+    async def upload(
+        self, path: Path, *, resume: str | None = None, progress: Told | None = None
+    ) -> UploadView:
+        source = Source.of(path)
+        if resume is None and source.size_bytes <= self._parting.above_bytes:
+            with path.open("rb") as file:
+                sent = Counted(file, progress) if progress else file
+                return await self._do(calls.upload(), files=multipart(path, sent))
+        call = calls.begin_upload(source.request()) if resume is None else calls.upload_plan(resume)
+        upload = Parted(source, await self._do(call), progress)
+        with resumable(upload.id):
+            renew = calls.upload_plan(upload.id)
+            await send(upload, self._http.base_url, lambda: self._do(renew), self._parting)
+            return await self._do(calls.complete_upload(upload.id))
 
     async def download(self, file: OutputFile, to: Path) -> Path:
         url = self._http.base_url.join(url_of(file))

@@ -18,6 +18,8 @@ from gpulease.contract.jobs import (
     JobView,
     Result,
     Status,
+    UploadPlan,
+    UploadRequest,
     UploadView,
 )
 
@@ -41,10 +43,12 @@ class Call(Generic[Reply]):
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 15.0
+    harmless: bool = False
+    """Once more does no harm, though neither the method nor a key says so."""
 
     @property
     def repeatable(self) -> bool:
-        return self.method in {"GET", "PUT"} or "Idempotency-Key" in self.headers
+        return self.harmless or self.method in {"GET", "PUT"} or "Idempotency-Key" in self.headers
 
 
 def _reader(kind: type[Reply]) -> Callable[[httpx.Response], Reply]:
@@ -65,6 +69,7 @@ _job_page = _reader(JobPage)
 _batch = _reader(BatchReply)
 _result = _reader(Result)
 _upload = _reader(UploadView)
+_plan = _reader(UploadPlan)
 _object: Callable[[httpx.Response], JsonObject] = _reader(dict[str, Any])
 
 
@@ -143,6 +148,22 @@ def retry(job_id: JobId, key: str | None = None) -> Call[JobView]:
 def upload() -> Call[UploadView]:
     """Its body, a multipart field `file`, is given apart: it is streamed."""
     return Call("POST", "/v1/uploads", _upload, timeout_s=UPLOAD_TIMEOUT_S)
+
+
+def begin_upload(request: UploadRequest) -> Call[UploadPlan]:
+    """One that is begun and never sent holds no bytes, and ends by itself."""
+    body = request.model_dump(mode="json")
+    return Call("POST", "/v1/uploads/parts", _plan, body=body, timeout_s=UPLOAD_TIMEOUT_S, harmless=True)
+
+
+def upload_plan(upload_id: str) -> Call[UploadPlan]:
+    """The server may have to look through all that has come."""
+    return Call("GET", f"/v1/uploads/{_part(upload_id)}/parts", _plan, timeout_s=UPLOAD_TIMEOUT_S)
+
+
+def complete_upload(upload_id: str) -> Call[UploadView]:
+    path = f"/v1/uploads/{_part(upload_id)}/complete"
+    return Call("POST", path, _upload, timeout_s=UPLOAD_TIMEOUT_S, harmless=True)
 
 
 def engines() -> Call[list[JsonObject]]:

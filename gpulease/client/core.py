@@ -1,6 +1,7 @@
 """What the sync and the async client share: where the server is, requests, replies, and when to try again."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -97,15 +98,20 @@ def retrying(call: Call[Any]) -> dict[str, Any]:
     return {
         "retry": retry_if_exception(lambda error: call.repeatable and passing(error)),
         "stop": stop_after_attempt(TRIES_MAX),
-        "wait": _pause,
+        "wait": pausing(_backoff),
         "reraise": True,
     }
 
 
-def _pause(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    after_s = error.after_s if isinstance(error, Wait) else None
-    return after_s if after_s is not None else _backoff(state)
+def pausing(backoff: wait_random_exponential) -> Callable[[RetryCallState], float]:
+    """As long as the server asks, else as `backoff` says, in seconds."""
+
+    def pause(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        after_s = error.after_s if isinstance(error, Wait) else None
+        return after_s if after_s is not None else backoff(state)
+
+    return pause
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@
 ClientError
 ├── Unreachable          no whole reply: is the server running, is the URL right?
 ├── Garbled              a reply that is not ours: is that URL a gpulease server?
+├── BrokenOff            an upload in parts did not get through: go on with it, by its `.upload_id`
+├── OtherFile            the file is not the one that was begun to be sent: name that one, or begin anew
 └── ApiError             a problem document (RFC 9457), as `.problem`
     ├── Refused          4xx: mend the request; `.problem.errors` names the fields
     │   ├── NotFound     404, 410: it is not there, or not any more
@@ -13,6 +15,8 @@ ClientError
     └── ServerFault      other 5xx: the server's fault; reads may be repeated
 ```
 """
+
+import re
 
 import httpx
 from pydantic import ValidationError
@@ -32,6 +36,22 @@ class Unreachable(ClientError):
 
 class Garbled(ClientError):
     """The reply is not what the contract says."""
+
+
+class BrokenOff(ClientError):
+    """An upload in parts ended early; what came of it is kept. The error behind it is its `__cause__`."""
+
+    def __init__(self, upload_id: str, error: ClientError) -> None:
+        super().__init__(f"upload {upload_id} broke off: {error}. {how_to_go_on(upload_id)}")
+        self.upload_id = upload_id
+
+
+class OtherFile(ClientError):
+    """The file has another size than the upload, or was changed while it was sent."""
+
+
+def how_to_go_on(upload_id: str) -> str:
+    return f"What has come is kept: `gpulease upload FILE --resume {upload_id}`, or upload(…, resume={upload_id!r})"
 
 
 class ApiError(ClientError):
@@ -97,7 +117,15 @@ def _problem(reply: httpx.Response) -> Problem:
             return Problem.model_validate_json(reply.content)
         except ValidationError:
             pass
-    return Problem(title=reply.reason_phrase or "Unexpected reply", status=reply.status_code)
+    return Problem(
+        title=reply.reason_phrase or "Unexpected reply", status=reply.status_code, detail=_said(reply)
+    )
+
+
+def _said(reply: httpx.Response) -> str | None:
+    """What a storage that speaks S3 says; its replies are no problem documents."""
+    found = re.search(r"<Message>([^<]{1,300})</Message>", reply.text)
+    return f"the storage says: {found[1]}" if found else None
 
 
 def _after_s(reply: httpx.Response) -> float | None:

@@ -21,7 +21,9 @@ from gpulease.client.core import (
     timeouts,
 )
 from gpulease.client.errors import ClientError, error_for
-from gpulease.client.files import Landing, multipart, url_of
+from gpulease.client.files import Counted, Landing, Source, Told, multipart, url_of
+from gpulease.client.parts import Parted, Parting, resumable
+from gpulease.client.parts_sync import send
 from gpulease.client.stream import EventReader, JobProgress
 from gpulease.contract.jobs import (
     TERMINAL,
@@ -44,14 +46,17 @@ class Client:
     Reads, and submits by their Idempotency-Key, are repeated a few times where that may help.
     """
 
-    def __init__(self, url: str | None = None, key: str | None = None) -> None:
-        """`url` and `key` default to GPULEASE_URL and GPULEASE_API_KEY.
+    def __init__(
+        self, url: str | None = None, key: str | None = None, *, parting: Parting | None = None
+    ) -> None:
+        """`url` and `key` default to GPULEASE_URL and GPULEASE_API_KEY; `parting` says how large files go.
 
         Raises:
             ValueError: the URL is no URL of a server.
         """
         self.server = Server.find(url, key)
         self._http = httpx.Client(**self.server.options())
+        self._parting = parting or Parting()
 
     def __enter__(self) -> Self:
         return self
@@ -136,10 +141,30 @@ class Client:
         """Queues a new job with the same input; it names this one in `retry_of`."""
         return self._do(calls.retry(job_id))
 
-    def upload(self, path: Path) -> UploadView:
-        """Sends a file piece by piece; its `url` may stand in any `*_url` field of an input."""
-        with path.open("rb") as file:
-            return self._do(calls.upload(), files=multipart(path, file))
+    def upload(self, path: Path, *, resume: str | None = None, progress: Told | None = None) -> UploadView:
+        """Sends a file; its `url` may stand in any `*_url` field of an input.
+
+        One above 64 MiB goes in parts, straight to the storage, each tried several times; `resume` is the id of
+        such an upload that was broken off. `progress` hears the bytes sent and the bytes in all, from threads of
+        ours but one at a time; the first fall back where a part has to be sent again.
+
+        Raises:
+            BrokenOff: not all got through; the error names the upload, to be resumed. Other exceptions that end it,
+                KeyboardInterrupt too, say so in a note.
+            OtherFile: the file has not the size of the upload to be resumed, or was changed meanwhile.
+            NotFound: there is no such upload to be resumed, or no more.
+            OSError: the file cannot be read.
+        """
+        source = Source.of(path)
+        if resume is None and source.size_bytes <= self._parting.above_bytes:
+            with path.open("rb") as file:
+                sent = Counted(file, progress) if progress else file
+                return self._do(calls.upload(), files=multipart(path, sent))
+        call = calls.begin_upload(source.request()) if resume is None else calls.upload_plan(resume)
+        upload = Parted(source, self._do(call), progress)
+        with resumable(upload.id):
+            send(upload, self._http.base_url, lambda: self._do(calls.upload_plan(upload.id)), self._parting)
+            return self._do(calls.complete_upload(upload.id))
 
     def download(self, file: OutputFile, to: Path) -> Path:
         """Fetches an output to a path, or into a folder under its own name; returns where it is.
