@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from gpulease.contract.problems import MEDIA_TYPE, FieldFault, Problem, ProblemError, invalid
 from orchestrator.storage.protocol import Denied, NoBucket, StorageFull, StorageUnavailable
@@ -58,6 +59,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for kind in UNAVAILABLE:
         app.add_exception_handler(kind, _unavailable)
+    app.add_exception_handler(ClientDisconnect, _hung_up)
     app.add_exception_handler(Exception, _crashed)
 
 
@@ -104,6 +106,12 @@ async def _unavailable(_: Request, error: Exception) -> Response:
     status, title, detail = UNAVAILABLE[type(error)]
     log.warning("unavailable", error=str(error))
     return reply(Problem(title=title, status=status, detail=detail), {"Retry-After": "2"})
+
+
+async def _hung_up(request: Request, _: Exception) -> Response:
+    """Nobody is there to read it; it is no fault of ours."""
+    log.debug("client_hung_up", path=request.url.path)
+    return Response(status_code=400)
 
 
 async def _crashed(request: Request, error: Exception) -> Response:

@@ -4,7 +4,9 @@ import os
 
 import pytest
 from people_world import people_of
+from structlog.testing import capture_logs
 
+from orchestrator.app import create_app
 from orchestrator.storage.local import LocalStorage
 from orchestrator.storage.local_parts import LocalParts
 from orchestrator.storage.sizes import PartSizes
@@ -152,3 +154,31 @@ async def test_a_strange_cursor_is_refused(people):
         for path in ("/v1/uploads", "/v1/jobs"):
             reply = await someone.http.get(path, params={"cursor": cursor})
             assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+async def test_who_hangs_up_amid_a_file_is_no_fault_of_ours(world):
+    said = [{"type": "http.request", "body": b"half of", "more_body": True}, {"type": "http.disconnect"}]
+    told = []
+
+    async def receive():
+        return said.pop(0) if len(said) > 1 else said[0]
+
+    async def send(message):
+        told.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/uploads",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1),
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 80),
+    }
+    with capture_logs() as logged:
+        await create_app(world.orchestrator)(scope, receive, send)
+    assert "request_failed" not in [one["event"] for one in logged]
+    assert told[0]["status"] == 400
+    assert (await world.http.get("/v1/uploads")).json()["items"] == []
