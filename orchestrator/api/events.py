@@ -1,6 +1,7 @@
 """/v1/jobs/{id}/events: the moves of a job, as JSON or as a stream that can be resumed."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi.sse import format_sse_event
 
 from gpulease.contract.problems import FieldFault, invalid
 from orchestrator.api.auth import Shared, Viewer
+from orchestrator.api.edge.cursors import ROW_MAX
 from orchestrator.api.jobs import wants_events
 from orchestrator.api.sight import find_job
 from orchestrator.api.views import event_view
@@ -30,7 +32,7 @@ async def events(
     request: Request,
     job_id: str,
     caller: Viewer,
-    after: Annotated[int, Query(ge=0, description="The last seq that you have.")] = 0,
+    after: Annotated[int, Query(ge=0, le=ROW_MAX, description="The last seq that you have.")] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """With `Accept: text/event-stream`: `move` events with ids, and `progress` events without, until the
@@ -84,6 +86,6 @@ def _frame(kind: str, data: str, seq: str | None = None) -> bytes:
 def _seq(last_event_id: str | None) -> int:
     if not last_event_id:
         return 0
-    if not last_event_id.isdigit():
+    if not re.fullmatch("[0-9]{1,18}", last_event_id):
         raise invalid([FieldFault(field="Last-Event-ID", message="send the id of an event of this job")])
     return int(last_event_id)

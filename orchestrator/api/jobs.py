@@ -19,7 +19,7 @@ from gpulease.contract.jobs import (
 from gpulease.contract.problems import ProblemError
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Shared, Submitter, Viewer
-from orchestrator.api.edge.cursors import decode, encode
+from orchestrator.api.edge.cursors import ROW_MAX, decode, encode
 from orchestrator.api.sight import asked, find_job, sight
 from orchestrator.api.views import full_view, job_view, signed
 from orchestrator.jobs.submit import conflict, not_found, parse
@@ -86,8 +86,10 @@ async def logs(
     parts: Shared,
     job_id: str,
     caller: Viewer,
-    attempt: Annotated[int | None, Query(ge=1, description="Its number; the latest by default.")] = None,
-    offset: Annotated[int, Query(ge=0, description="In bytes.")] = 0,
+    attempt: Annotated[
+        int | None, Query(ge=1, le=ROW_MAX, description="Its number; the latest by default.")
+    ] = None,
+    offset: Annotated[int, Query(ge=0, le=ROW_MAX, description="In bytes.")] = 0,
 ) -> Response:
     """What the engine printed, from a byte offset; `X-Next-Offset` is where to go on."""
     job = await find_job(parts, caller, job_id)

@@ -87,3 +87,12 @@ async def test_a_client_that_leaves_is_forgotten(world, served):
         await asyncio.sleep(0.01)
     assert not feed._waiting
     assert (await served.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize("seen", ["²", "9" * 40, "-1", "a"])
+async def test_an_id_that_is_no_events_is_refused(world, seen):
+    job = (await world.http.post("/v1/jobs", json={"engine": "csm", "input": {"text": "x"}})).json()["id"]
+    reply = await world.http.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": seen.encode()})
+    assert reply.status_code == 422
+    reply = await world.http.get(f"/v1/jobs/{job}/events", params={"after": 2**63})
+    assert reply.status_code == 422

@@ -96,7 +96,9 @@ def test_no_idle_worker_waits_for_the_next_tick(up):
 
 async def submit_on_a_connection_of_its_own(port, body):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    )
     writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
     status, _, reply = (await reader.read()).partition(b"\r\n")
     writer.close()

@@ -8,6 +8,8 @@ import math
 from gpulease.contract.problems import FieldFault, invalid
 
 LETTERS_MAX = 400
+ROW_MAX = 2**63 - 1
+"""The greatest whole number that every store can compare with."""
 
 
 def encode(at: float, row_id: str) -> str:

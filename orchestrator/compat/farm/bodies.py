@@ -5,7 +5,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
-TaskNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+from orchestrator.api.edge.cursors import ROW_MAX
+
+TaskNumber = Annotated[int, Field(ge=0, le=ROW_MAX)]
 
 
 class Body(BaseModel):
@@ -22,7 +24,7 @@ class Argument(Body):
 class EnqueueRequest(Body):
     """The part `request` of the form."""
 
-    engine_id: int = Field(ge=0)
+    engine_id: int = Field(ge=0, le=ROW_MAX)
     arguments: list[Argument] = Field(default_factory=list, max_length=100)
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from orchestrator.api.auth import Shared, Viewer
+from orchestrator.api.edge.cursors import ROW_MAX
 from orchestrator.api.sight import find_job
 from orchestrator.compat.surface import refusing
 from orchestrator.compat.tasks.tasks import TaskId
@@ -44,7 +45,7 @@ async def by_page(
     parts: Shared,
     caller: Viewer,
     task_id: TaskId,
-    page: Annotated[int | None, Query(ge=1)] = None,
+    page: Annotated[int | None, Query(ge=1, le=ROW_MAX)] = None,
     pageSize: Annotated[int | None, Query(ge=1, le=10_000)] = None,  # noqa: N803
 ) -> Answer[Log]:
     """Of the latest attempt, `pageSize` lines a page; without both, all of it."""
@@ -66,7 +67,7 @@ async def by_offset(
     parts: Shared,
     caller: Viewer,
     task_id: TaskId,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=ROW_MAX)] = 0,
     chunkSize: Annotated[int, Query(ge=_LETTER_BYTES_MAX, le=1024 * 1024)] = CHUNK_BYTES_DEFAULT,  # noqa: N803
 ) -> Answer[Chunk]:
     """Of the latest attempt. `hasMore` says whether more is there now; a task that runs may print more."""
