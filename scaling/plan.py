@@ -1,8 +1,8 @@
 """What a decision is: complete actions with their reasons, and what could not be done and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from scaling.snapshot import Need
+from scaling.snapshot import Memory, Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,19 @@ class Blocked:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The first `count` jobs of a need stay for workers that have their model, and are in time there."""
+
+    need: Need
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
+    """`look_again_s`: it may be another plan by then, even if nothing happens. `memory` goes into the next snapshot."""
+
     actions: tuple[Action, ...] = ()
     blocked: tuple[Blocked, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    look_again_s: float | None = None
+    memory: Memory = field(default_factory=dict)

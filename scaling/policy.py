@@ -1,6 +1,10 @@
 """What ops may set: the policy. It is stored, shown at /v1/policy, and passed to `decide` as a value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Aim = Literal["cheap", "balanced", "fast"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,11 @@ class Policy:
     """Times in seconds, money in USD. The defaults are those of the reference systems where they have one."""
 
     name: str = "whatif"
+    aim: Aim = "balanced"
+    target_p95_s: float | None = None
+    """Nineteen jobs of twenty should wait no longer than this; None: what the aim says."""
+    knobs: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of the named policy alone, by their names there."""
     idle_s: float = 300.0
     launch_delay_s_min: float | None = None
     """None: what the named policy says (15 for `fixed`, 0 for `whatif`)."""

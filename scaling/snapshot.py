@@ -1,5 +1,6 @@
 """The picture that decisions are made from: frozen, complete, in ages and not in timestamps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningCounts, RunningLimits
@@ -38,18 +39,24 @@ class Need:
     """A lease with a hard end takes only jobs that fit in what is left of it."""
 
 
+AGES_MAX = 32
+
+
 @dataclass(frozen=True, slots=True)
 class JobGroup:
     """Queued jobs that are alike.
 
     `count` is exact up to a bound of the store's, and "at least" above it. `slack_s` is the tightest time
-    left until one of them must start (its `start_within`, or `complete_by`); None: no such limit.
+    left until one of them must start (its `start_within`, or `complete_by`); None: no such limit. `ages_s`
+    are the ages of all up to `AGES_MAX`, oldest first, and of more jobs those at even ranks; where it is empty,
+    only that of the oldest is known.
     """
 
     need: Need
     count: int
     oldest_age_s: float = 0.0
     slack_s: float | None = None
+    ages_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +163,29 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Service by (engine, model or "", GPU class), boot by (provider, GPU class)."""
+    """Service and load by (engine, model or "", GPU class), boot by (provider, GPU class).
+
+    Service is what a job takes with its model in memory; load is what a job of another model waits for before.
+    """
 
     service: dict[tuple[str, str, str], Estimate] = field(default_factory=dict)
     boot: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    load: dict[tuple[str, str, str], Estimate] = field(default_factory=dict)
+
+
+Memory = Mapping[str, object]
+"""What a policy wants to know again at its next look: JSON, replaced whole and never changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything a decision may know. `draws` are uniform numbers in [0, 1), for policies that roll dice."""
+    """Everything a decision may know. `draws` are uniform numbers in [0, 1), for policies that roll dice.
+
+    `now_s` is a steady clock, and only for what a policy remembers. `memory` is what the plan before this one
+    returned, if it was of the same policy. `arrived` counts all jobs that ever came; only its growth means something.
+    `waits_s` are the waits of the jobs that began since the last look, from their arrival to the begin of their
+    service.
+    """
 
     groups: tuple[JobGroup, ...] = ()
     workers: tuple[WorkerView, ...] = ()
@@ -174,3 +195,7 @@ class Snapshot:
     limits: RunningLimits = NO_LIMITS
     running: RunningCounts = NOTHING_RUNS
     draws: tuple[float, ...] = ()
+    now_s: float = 0.0
+    memory: Memory = field(default_factory=dict)
+    arrived: int = 0
+    waits_s: tuple[float, ...] = ()
