@@ -13,6 +13,8 @@ from scaling.states import WorkerState
 
 ROUNDING_USD = 1e-6
 STOPPABLE = frozenset({WorkerState.CREATING, WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
+LED_BY_JOBS = frozenset({"fixed", "whatif"})
+"""Policies whose every launch is for a job that waits. The others keep a number of workers, for jobs to come too."""
 
 
 class PlanError(Exception):
@@ -41,7 +43,8 @@ def check(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
     for block in plan.blocked:
         if not block.code or not block.reason:
             raise PlanError(f"{block}: no code or reason")
-    _check_demand(plan, snapshot)
+    if policy.name in LED_BY_JOBS:
+        _check_demand(plan, snapshot)
     _check_budgets(plan, snapshot, policy)
 
 

@@ -8,7 +8,7 @@ from scaling.demand.catalogue import ORDERED, Catalogue
 from scaling.demand.supply import Slots, slots_of
 from scaling.demand.walk import Demand, Scene
 from scaling.estimate import Times
-from scaling.health import idle_out, is_supply, must_end
+from scaling.health import idle_out, is_supply, let_go, must_end
 from scaling.plan import Action, Buy, Drain, Plan, Stop, Withdraw
 from scaling.policies import POLICIES
 from scaling.policy import Policy
@@ -50,6 +50,9 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
             *wanted.launches,
         ),
         blocked=wanted.blocked,
+        holds=wanted.holds,
+        look_again_s=wanted.look_again_s,
+        memory=wanted.memory,
     )
 
 
@@ -115,8 +118,11 @@ def _endings(
     policy: Policy,
     catalogue: Catalogue,
 ) -> Sequence[Action]:
-    """What must end, and then what is idle and was given nothing by the walk."""
-    surplus = (idle_out(one, policy, catalogue.of(one)) for one in supply if one.id not in wanted.used)
+    """What must end, and then what is idle and either named by the policy or, if it names none, given no work."""
+    if wanted.surplus is None:
+        surplus = (idle_out(one, policy, catalogue.of(one)) for one in supply if one.id not in wanted.used)
+    else:
+        surplus = (let_go(one) for one in supply if one.id in wanted.surplus)
     return [*endings.values(), *(end for end in surplus if end)]
 
 

@@ -100,9 +100,7 @@ def idle_out(worker: WorkerView, policy: Policy, offer: Offer | None) -> Drain |
     A worker that never had a job has its grace. An owner's machine is its owner's to end; a paused worker that we
     pay for idles out like any other. What is paid already is used up first. An old lease is not kept waiting.
     """
-    if worker.state is not WorkerState.READY or worker.busy or worker.owned:
-        return None
-    if worker.paused and not worker.usd_per_hour:
+    if not may_go(worker):
         return None
     idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
     if offer is not None and offer.replace_after_s is not None and worker.lease_age_s > offer.replace_after_s:
@@ -111,6 +109,18 @@ def idle_out(worker: WorkerView, policy: Policy, offer: Offer | None) -> Drain |
     if idle_s <= limit_s or paid_left_s(worker, offer) > PAID_MARGIN_S:
         return None
     return Drain(worker.id, f"idle for {idle_s:.0f} s, more than {limit_s:.0f} s")
+
+
+def may_go(worker: WorkerView) -> bool:
+    """Whether it is idle and ours to end."""
+    if worker.state is not WorkerState.READY or worker.busy or worker.owned:
+        return False
+    return not worker.paused or worker.usd_per_hour > 0
+
+
+def let_go(worker: WorkerView) -> Drain | None:
+    """Drains a worker that the policy names as one too many."""
+    return Drain(worker.id, "idle, and more workers than the policy asks for") if may_go(worker) else None
 
 
 def paid_left_s(worker: WorkerView, offer: Offer | None) -> float:

@@ -17,9 +17,9 @@ from scaling.demand.catalogue import Catalogue, Fit
 from scaling.demand.rooms import Rooms
 from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots
 from scaling.estimate import Times
-from scaling.plan import Blocked, Launch
+from scaling.plan import Blocked, Hold, Launch
 from scaling.policy import Policy
-from scaling.snapshot import JobGroup, Need, Offer, Snapshot
+from scaling.snapshot import JobGroup, Memory, Need, Offer, Snapshot
 
 BUNDLES_MAX = 2_000
 """A walk handles about so many bundles of jobs; below it, every job is a bundle of its own."""
@@ -60,11 +60,18 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the queue asks for. `used` are the workers that the walk gave work to."""
+    """What the queue asks for. `used` are the workers that the policy wants; intents that it does not are withdrawn.
+
+    `surplus` are those to let go; of them only what is idle and ours goes. None: what is idle for too long goes.
+    """
 
     launches: tuple[Launch, ...]
     used: frozenset[str]
     blocked: tuple[Blocked, ...]
+    surplus: frozenset[str] | None = None
+    holds: tuple[Hold, ...] = ()
+    look_again_s: float | None = None
+    memory: Memory = field(default_factory=dict)
 
 
 def claim_order(group: JobGroup) -> tuple[object, ...]:
