@@ -43,8 +43,7 @@ def check(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
     for block in plan.blocked:
         if not block.code or not block.reason:
             raise PlanError(f"{block}: no code or reason")
-    if policy.name in LED_BY_JOBS:
-        _check_demand(plan, snapshot)
+    _check_demand(plan, snapshot, policy)
     _check_budgets(plan, snapshot, policy)
 
 
@@ -98,9 +97,9 @@ def _of(offer: Offer, action: Launch) -> bool:
     return (offer.provider, offer.gpu_class) == (action.provider, action.gpu_class)
 
 
-def _check_demand(plan: Plan, snapshot: Snapshot) -> None:
+def _check_demand(plan: Plan, snapshot: Snapshot, policy: Policy) -> None:
     """Each launch serves a job that may ask for machines, and there are no more launches than such jobs."""
-    launches = _launches(plan)
+    launches = _launches(plan) if policy.name in LED_BY_JOBS else []
     asking = [one for one in snapshot.groups if _asks(one, snapshot)]
     for action in launches:
         offers = [one for one in snapshot.offers if _of(one, action)]
