@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from scaling.snapshot import Capability, Need, WorkerView
@@ -12,6 +13,9 @@ WARM_WAIT_S_MAX = 120.0
 """No job waits longer than this behind jobs that are only warmer."""
 LEASE_MARGIN_S = 60.0
 """Kept free at the hard end of a lease, for what a job still has to hand in."""
+Holds = Mapping[Need, int]
+"""How many jobs of a need stay for workers that have their model, as the last plan says."""
+NO_HOLDS: Holds = MappingProxyType({})
 
 
 class Host(Protocol):
@@ -35,11 +39,12 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The head of a group of queued jobs. Seconds."""
+    """The head of a group of queued jobs. Seconds. `count` matters where jobs of the need are held."""
 
     need: Need
     age_s: float
     slack_s: float
+    count: int = 1
 
 
 def runnable(need: Need, host: Host, host_id: str = "") -> bool:
@@ -76,13 +81,19 @@ def warm(need: Need, resident: Sequence[str]) -> bool:
     return any(name.startswith(f"{need.engine}/") for name in resident)
 
 
-def choose(
+def may_take(need: Need, count: int, resident: Sequence[str], holds: Holds) -> bool:
+    """Whether one of `count` waiting jobs is for a worker with these models: it has theirs, or not all are held."""
+    return not holds or count > holds.get(need, 0) or warm(need, resident)
+
+
+def choose(  # noqa: PLR0913
     candidates: Sequence[Candidate],
     host: Host,
     *,
     host_id: str,
     resident: Sequence[str],
     running_by_owner: Mapping[str, int],
+    holds: Holds = NO_HOLDS,
 ) -> Need | None:
     """The need whose head a free worker takes next: priority, urgency, warmth, fair share, deadline, age.
 
@@ -102,18 +113,26 @@ def choose(
             -candidate.age_s,
         )
 
-    fitting = [one for one in candidates if runnable(one.need, host, host_id)]
+    fitting = [
+        one
+        for one in candidates
+        if may_take(one.need, one.count, resident, holds) and runnable(one.need, host, host_id)
+    ]
     return min(fitting, key=order).need if fitting else None
 
 
-def best_worker(need: Need, free: Sequence[WorkerView]) -> str | None:
-    """The free worker to wake for a new job: an owner's machine first, which nobody bills by the hour, then a warm
-    one, then the most recently used, so that surplus ages out.
+def best_worker(
+    need: Need, free: Sequence[WorkerView], *, count: int = 1, holds: Holds = NO_HOLDS
+) -> str | None:
+    """The free worker to wake for one of `count` waiting jobs: an owner's machine first, which nobody bills by the
+    hour, then a warm one, then the most recently used, so that surplus ages out.
     """
 
     def order(worker: WorkerView) -> tuple[bool, bool, float, float, str]:
         idle_s = worker.idle_s if worker.idle_s is not None else 0.0
         return (not worker.owned, not warm(need, worker.resident), idle_s, worker.usd_per_hour, worker.id)
 
-    fitting = [one for one in free if runnable(need, one, one.id)]
+    fitting = [
+        one for one in free if may_take(need, count, one.resident, holds) and runnable(need, one, one.id)
+    ]
     return min(fitting, key=order).id if fitting else None

@@ -10,12 +10,14 @@ from scaling.place import Candidate, best_worker, choose, runnable
 HOST = offer()
 
 
-def pick(*candidates, resident=(), running=None, host_id="w1"):
-    return choose(candidates, HOST, host_id=host_id, resident=resident, running_by_owner=running or {})
+def pick(*candidates, resident=(), running=None, host_id="w1", **more):
+    return choose(
+        candidates, HOST, host_id=host_id, resident=resident, running_by_owner=running or {}, **more
+    )
 
 
-def waits(of, age_s=10.0, slack_s=1000.0):
-    return Candidate(of, age_s, slack_s)
+def waits(of, age_s=10.0, slack_s=1000.0, count=1):
+    return Candidate(of, age_s, slack_s, count)
 
 
 def test_nothing_fits_nothing_is_chosen():
@@ -81,3 +83,19 @@ def test_an_owners_machine_is_woken_before_one_that_is_paid_for():
     paid = ready("w1", resident=("csm/small",), idle_s=1.0)
     own = ready("w2", owned=True, idle_s=500.0)
     assert best_worker(need(), [paid, own]) == "w2"
+
+
+def test_what_is_held_is_taken_by_a_warm_worker_only_and_what_is_beyond_by_anybody():
+    large = need(model="large")
+    assert pick(waits(large, count=2), holds={large: 2}) is None
+    assert pick(waits(large, count=2), holds={large: 2}, resident=("csm/large",)) == large
+    assert pick(waits(large, count=3), holds={large: 2}) == large
+    assert pick(waits(large, count=2), waits(need(), slack_s=9e9), holds={large: 2}) == need()
+
+
+def test_a_held_job_wakes_warm_workers_only():
+    large = need(model="large")
+    cold, warm = ready("w1", owned=True), ready("w2", idle_s=500.0, resident=("csm/large",))
+    assert best_worker(large, [cold, warm], count=2, holds={large: 2}) == "w2"
+    assert best_worker(large, [cold], count=2, holds={large: 2}) is None
+    assert best_worker(large, [cold], count=3, holds={large: 2}) == "w1"
