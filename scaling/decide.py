@@ -41,6 +41,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         times=times,
         slots=_slots(supply, snapshot, catalogue, times, policy),
         ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
+        supply=tuple(one for one in supply if is_supply(one, policy)),
     )
     wanted = _keep_intents(POLICIES[policy.name](scene), workers, refused)
     return Plan(

@@ -19,7 +19,7 @@ from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots
 from scaling.estimate import Times
 from scaling.plan import Blocked, Hold, Launch
 from scaling.policy import Policy
-from scaling.snapshot import JobGroup, Memory, Need, Offer, Snapshot
+from scaling.snapshot import JobGroup, Memory, Need, Offer, Snapshot, WorkerView
 
 BUNDLES_MAX = 2_000
 """A walk handles about so many bundles of jobs; below it, every job is a bundle of its own."""
@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that a walk reads. `ledger` makes a fresh account of what is leased and ordered."""
+    """All that a policy reads. `ledger` makes a fresh account of what is leased and ordered."""
 
     snapshot: Snapshot
     policy: Policy
@@ -47,6 +47,8 @@ class Scene:
     times: Times
     slots: tuple[Slots, ...]
     ledger: Callable[[], Ledger]
+    supply: tuple[WorkerView, ...] = ()
+    """Workers that jobs may count on, by their ids."""
 
 
 @dataclass(frozen=True, slots=True)
