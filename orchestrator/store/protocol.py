@@ -14,6 +14,7 @@ from orchestrator.store.accounts import Accounts
 from orchestrator.store.people import By
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits
+from scaling.place import NO_HOLDS, Holds
 
 GROUP_COUNT_MAX = 5_000
 """Groups are counted up to here: no decision differs above it, and reading a fleet stays cheap."""
@@ -91,15 +92,19 @@ class Store(Accounts, Protocol):
         resident: tuple[str, ...],
         now: float,
         limits: RunningLimits = NO_LIMITS,
+        holds: Holds = NO_HOLDS,
     ) -> rows.Claimed | None:
         """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
         ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs,
-        and nothing after. What is past its limits is not begun, nor what would break one of `limits`.
+        and nothing after. What is past its limits is not begun, nor what would break one of `limits`; jobs that
+        `holds` names are left to workers that have their model.
         Also notes that the worker claimed at `now`. Cost does not grow with the queue.
         """
         ...
 
-    async def peek_next(self, worker_id: str, *, limits: RunningLimits = NO_LIMITS) -> rows.Job | None:
+    async def peek_next(
+        self, worker_id: str, *, limits: RunningLimits = NO_LIMITS, holds: Holds = NO_HOLDS
+    ) -> rows.Job | None:
         """The job that a claim would likely get next, without taking it: the prefetch hint."""
         ...
 

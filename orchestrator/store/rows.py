@@ -253,17 +253,23 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class QueuedGroup:
-    """Jobs of one need that wait. `count` stops at a bound; `must_start_by` is the tightest."""
+    """Jobs of one need that wait. `count` stops at a bound; `must_start_by` is the tightest.
+
+    `since` says when they came, oldest first: all up to `AGES_MAX`, and of more those at even ranks among the counted.
+    """
 
     need: Need
     count: int
     oldest_at: float
     must_start_by: float
+    since: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """How long winning attempts took, newest first, by what decides it. Seconds."""
+    """How long winning attempts took without loading a model, or how long they loaded; newest first, by what decides
+    it. Seconds.
+    """
 
     engine: str
     model: str
@@ -280,13 +286,17 @@ class BootTime:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """All that a plan is made from, read in one transaction. `attempts` are the running ones."""
+    """All that a plan is made from, read in one transaction. `attempts` are the running ones; `arrived` counts all
+    jobs that were ever made, those that are forgotten too.
+    """
 
     groups: tuple[QueuedGroup, ...]
     workers: tuple[Worker, ...]
     attempts: tuple[tuple[Attempt, Job], ...]
     service: tuple[ServiceTime, ...]
     boot: tuple[BootTime, ...]
+    load: tuple[ServiceTime, ...] = ()
+    arrived: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from gpulease.contract.jobs import Fault, Phase, Result
@@ -17,12 +18,15 @@ from orchestrator.store.rows import (
     Worker,
 )
 from scaling.place import Candidate
-from scaling.snapshot import Need, WorkerView
+from scaling.snapshot import AGES_MAX, Need, WorkerView
 from scaling.states import JobState, WorkerState
 
 AVOID_MAX = 8
 """A need remembers so many of the workers that failed it; the oldest is forgiven first."""
 SERVICE_TIMES_MAX = 50
+LOAD_TIMES_MAX = 50
+LOAD_S_MIN = 0.1
+"""A model that was in memory is found there sooner than this."""
 BOOT_TIMES_MAX = 50
 BATCH_MAX = 1_000
 """How many jobs one verb ends or removes at once."""
@@ -59,8 +63,15 @@ def must_start_by(job: Job | NewJob) -> float:
     return min(job.start_by, job.complete_by)
 
 
-def candidate(need: Need, created_at: float, start_by: float, now: float) -> Candidate:
-    return Candidate(need=need, age_s=now - created_at, slack_s=start_by - now)
+def candidate(need: Need, created_at: float, start_by: float, now: float, count: int = 1) -> Candidate:
+    return Candidate(need=need, age_s=now - created_at, slack_s=start_by - now, count=count)
+
+
+def even_ranks(count: int) -> Sequence[int]:
+    """Of the first and the last of so many, and of those evenly between: all, or `AGES_MAX` of them."""
+    if count <= AGES_MAX:
+        return range(count)
+    return [place * (count - 1) // (AGES_MAX - 1) for place in range(AGES_MAX)]
 
 
 def host(worker: Worker, now: float) -> WorkerView:
@@ -152,6 +163,14 @@ def _enter(attempt: Attempt, report: Progress, now: float) -> Attempt:
 def slot_s(attempt: Attempt, now: float) -> float:
     """How long it held its slot, if it lets go now or did before. A clock set back gives 0."""
     return max(0.0, (attempt.slot_freed_at or now) - attempt.started_at)
+
+
+def load_s(result: Result | None, slot_s: float) -> float | None:
+    """How long an attempt loaded its model, by its worker's word; None where that was there already, or is not told."""
+    said = result.metrics.get("MODEL_LOAD_SEC") if result is not None else None
+    if said is None or isinstance(said, str) or not LOAD_S_MIN <= said < math.inf:
+        return None
+    return float(min(said, slot_s))
 
 
 def after_host_fault(job: Job, fault: Fault, earlier: Iterable[Attempt], now: float) -> JobState:

@@ -4,7 +4,7 @@ import test_store_sqlite_cost as cost
 from store_world import new_job
 
 from orchestrator.store.sqlite import claims
-from orchestrator.store.sqlite.claims import Asker
+from orchestrator.store.sqlite.claims import Asker, Bounds
 from scaling.limits import NO_LIMITS, RunningLimits
 
 store = cost.store
@@ -13,7 +13,7 @@ LIMITS = RunningLimits(owners={"": MOST, "ann": 0}, projects={"film": MOST}, que
 
 
 def claim(database, nonce, limits):
-    assert claims.claim(database, Asker("w1", "i1", nonce, ()), 1.0, limits) is not None
+    assert claims.claim(database, Asker("w1", "i1", nonce, ()), 1.0, Bounds(limits)) is not None
 
 
 async def test_claims_under_limits_cost_the_same_however_long_the_queue(store):

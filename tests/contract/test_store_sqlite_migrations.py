@@ -208,3 +208,9 @@ async def test_it_is_migrated_once(path, store):
     again = await open_sqlite(path)
     assert await worker_of(again) == await worker_of(store)
     await again.aclose()
+
+
+async def test_jobs_that_came_before_are_counted(store):
+    assert (await store.read_fleet()).arrived == 4
+    await submit(store)
+    assert (await store.read_fleet()).arrived == 5

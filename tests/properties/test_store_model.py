@@ -51,6 +51,7 @@ LIMITS = st.just(NO_LIMITS) | st.builds(
     projects=st.dictionaries(st.sampled_from(["film"]), st.integers(0, 2)),
     queues=st.dictionaries(st.sampled_from(["default", "long"]), st.integers(0, 2)),
 )
+HOLDS = st.dictionaries(NEEDS, st.integers(1, 3), max_size=3)
 FAULTS = st.builds(
     Fault,
     kind=st.sampled_from(["job", "host", "host"]),
@@ -60,7 +61,7 @@ FAULTS = st.builds(
 RESULTS = st.sampled_from(
     [
         Result(backend="a", files=(OutputFile(name="f", key="k/f", size_bytes=1),)),
-        Result(backend="b", text="said"),
+        Result(backend="b", text="said", metrics={"MODEL_LOAD_SEC": 2.5}),
     ]
 )
 BY = people.By("user:ann", "k1", "127.0.0.1")
@@ -129,14 +130,28 @@ class StoresAgree(RuleBasedStateMachine):
     def submit(self, jobs: list[rows.NewJob]) -> None:
         self.both(lambda store: store.submit_jobs(jobs, by=BY))
 
-    @rule(worker_id=WORKERS, incarnation=INCARNATIONS, again=st.booleans(), warm=st.booleans(), limits=LIMITS)
-    def claim(self, worker_id: str, incarnation: str, again: bool, warm: bool, limits: RunningLimits) -> None:
+    @rule(
+        worker_id=WORKERS,
+        incarnation=INCARNATIONS,
+        again=st.booleans(),
+        warm=st.booleans(),
+        bounds=st.tuples(LIMITS, HOLDS),
+    )
+    def claim(
+        self,
+        worker_id: str,
+        incarnation: str,
+        again: bool,
+        warm: bool,
+        bounds: tuple[RunningLimits, dict[Need, int]],
+    ) -> None:
+        limits, holds = bounds
         self.nonces += not again
         resident = ("csm/small",) if warm else ()
         asked = (worker_id, incarnation, f"n{self.nonces}")
         fleet = self.both(lambda store: store.read_fleet())
         claimed = self.both(
-            lambda store: store.claim_job(*asked, resident=resident, now=self.now, limits=limits)
+            lambda store: store.claim_job(*asked, resident=resident, now=self.now, limits=limits, holds=holds)
         )
         if claimed is not None and not any(claimed.attempt.id == one.id for one, _ in fleet.attempts):
             assert has_room(claimed.job.need, limits, count((job.need, 1) for _, job in fleet.attempts))

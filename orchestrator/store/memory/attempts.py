@@ -1,5 +1,7 @@
 """The model's attempts: claimed, reported on, finished, lost."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 from gpulease.contract.jobs import Fault, Phase, Result
@@ -7,7 +9,7 @@ from orchestrator.store import moves, rules
 from orchestrator.store.memory.world import Ending, Model
 from orchestrator.store.rows import Attempt, Claimed, Held, Job, Progress, Verdict, Worker
 from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
-from scaling.place import choose
+from scaling.place import NO_HOLDS, Holds, choose
 from scaling.snapshot import Need
 from scaling.states import JOB_MOVES, AttemptState, JobState, advance
 
@@ -22,6 +24,7 @@ class AttemptVerbs(Model):
         resident: tuple[str, ...],
         now: float,
         limits: RunningLimits = NO_LIMITS,
+        holds: Holds = NO_HOLDS,
     ) -> Claimed | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or worker.incarnation != incarnation or worker.state not in rules.SERVING:
@@ -33,15 +36,17 @@ class AttemptVerbs(Model):
         held = sum(1 for one in self.running(worker_id) if one.slot_freed_at is None)
         if not rules.may_claim(worker) or held >= worker.capacity:
             return None
-        job = self._next(replace(worker, resident=resident), now, limits)
+        job = self._next(replace(worker, resident=resident), now, limits, holds)
         return self._begin(job, worker, nonce, now) if job is not None else None
 
-    async def peek_next(self, worker_id: str, *, limits: RunningLimits = NO_LIMITS) -> Job | None:
+    async def peek_next(
+        self, worker_id: str, *, limits: RunningLimits = NO_LIMITS, holds: Holds = NO_HOLDS
+    ) -> Job | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or not rules.may_claim(worker):
             return None
         last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-        return self._next(worker, last_seen, limits)
+        return self._next(worker, last_seen, limits, holds)
 
     async def get_attempt(self, attempt_id: int) -> Claimed | None:
         attempt = self.world.attempts.get(attempt_id)
@@ -100,12 +105,13 @@ class AttemptVerbs(Model):
         if worker is not None:
             self.world.workers[worker_id] = replace(worker, jobs_done=worker.jobs_done + 1)
 
-    def _next(self, worker: Worker, now: float, limits: RunningLimits) -> Job | None:
+    def _next(self, worker: Worker, now: float, limits: RunningLimits, holds: Holds) -> Job | None:
         heads = self._heads(now)
+        waiting = Counter(job.need for job in self._may_begin(now)) if holds else Counter[Need]()
         running = count((self.world.jobs[one.job_id].need, 1) for one in self.running())
         need = choose(
             [
-                rules.candidate(job.need, job.created_at, rules.must_start_by(job), now)
+                rules.candidate(job.need, job.created_at, rules.must_start_by(job), now, waiting[job.need])
                 for job in sorted(heads.values(), key=lambda job: job.created_at)
                 if has_room(job.need, limits, running)
             ],
@@ -113,15 +119,18 @@ class AttemptVerbs(Model):
             host_id=worker.id,
             resident=worker.resident,
             running_by_owner=running.owners,
+            holds=holds,
         )
         return heads[need] if need is not None else None
+
+    def _may_begin(self, now: float) -> Iterator[Job]:
+        jobs = self.world.jobs.values()
+        return (one for one in jobs if one.state is JobState.QUEUED and rules.must_start_by(one) > now)
 
     def _heads(self, now: float) -> dict[Need, Job]:
         """The job of each need that must start first; equals in the order in which they came."""
         heads: dict[Need, Job] = {}
-        for job in self.world.jobs.values():
-            if job.state is not JobState.QUEUED or rules.must_start_by(job) <= now:
-                continue
+        for job in self._may_begin(now):
             head = heads.get(job.need)
             if head is None or _first(job) < _first(head):
                 heads[job.need] = job

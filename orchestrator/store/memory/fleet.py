@@ -34,6 +34,7 @@ class FleetVerbs(Model):
     async def read_fleet(self) -> Fleet:
         service = self.world.service.items()
         boot = self.world.boot.items()
+        load = self.world.load.items()
         return Fleet(
             groups=self._groups(),
             workers=tuple(
@@ -42,6 +43,8 @@ class FleetVerbs(Model):
             attempts=tuple((one, self.world.jobs[one.job_id]) for one in self.running()),
             service=tuple(ServiceTime(*kind, tuple(times)) for kind, times in sorted(service)),
             boot=tuple(BootTime(*kind, tuple(times)) for kind, times in sorted(boot)),
+            load=tuple(ServiceTime(*kind, tuple(times)) for kind, times in sorted(load)),
+            arrived=self.world.jobs_made,
         )
 
     def _with_lease(self, worker: Worker) -> Worker:
@@ -55,13 +58,16 @@ class FleetVerbs(Model):
         for job in self.world.jobs.values():
             if job.state is JobState.QUEUED:
                 waiting.setdefault(job.need, []).append(job)
-        groups = [
-            QueuedGroup(
-                need=need,
-                count=min(len(jobs), GROUP_COUNT_MAX),
-                oldest_at=min(job.created_at for job in jobs),
-                must_start_by=min(map(rules.must_start_by, jobs)),
-            )
-            for need, jobs in waiting.items()
-        ]
+        groups = [_group(need, jobs) for need, jobs in waiting.items()]
         return tuple(sorted(groups, key=lambda one: (one.oldest_at, self.world.groups[one.need])))
+
+
+def _group(need: Need, jobs: list[Job]) -> QueuedGroup:
+    counted = sorted(job.created_at for job in jobs)[:GROUP_COUNT_MAX]
+    return QueuedGroup(
+        need=need,
+        count=len(counted),
+        oldest_at=counted[0],
+        must_start_by=min(map(rules.must_start_by, jobs)),
+        since=tuple(counted[rank] for rank in rules.even_ranks(len(counted))),
+    )

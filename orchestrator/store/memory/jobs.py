@@ -112,6 +112,7 @@ class JobVerbs(Model):
         job = rules.new_job(asked)
         self.join_group(job.need)
         self.world.jobs[job.id] = job
+        self.world.jobs_made += 1
         if asked.idempotency_key is not None:
             self.world.by_key[asked.need.owner, asked.idempotency_key] = (job.id, asked.request_hash)
         self.record(moves.submitted(job))

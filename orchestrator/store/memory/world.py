@@ -54,6 +54,7 @@ class World:
     """Dictionaries keep the order in which their rows were made, as the database's keys do."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
+    jobs_made: int = 0
     groups: dict[Need, int] = field(default_factory=dict)
     groups_made: int = 0
     by_key: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class World:
     events_made: int = 0
     service: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     boot: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    load: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
     deliveries: dict[int, Delivery] = field(default_factory=dict)
     deliveries_made: int = 0
     tries: dict[int, list[DeliveryTry]] = field(default_factory=dict)
@@ -180,7 +182,7 @@ class Model:
         job = self.world.jobs[attempt.job_id]
         ended = self._end_attempt(attempt, state, ending)
         if state is AttemptState.SUCCEEDED:
-            self._service_took(job.need, ended)
+            self._service_took(job.need, ended, ending.result)
         return self.end_job(job, replace(ending, attempt=ended))
 
     def fail_on_host(self, attempt: Attempt, state: AttemptState, ending: Ending, fault: Fault) -> Job:
@@ -231,12 +233,19 @@ class Model:
         self.free_slot(before, ending.at)
         return after
 
-    def _service_took(self, need: Need, attempt: Attempt) -> None:
+    def _service_took(self, need: Need, attempt: Attempt, result: Result | None) -> None:
         worker = self.world.workers.get(attempt.worker_id)
         if worker is None:
             return
         kind = (need.engine, need.model or "", worker.gpu_class)
         seconds = rules.slot_s(attempt, attempt.ended_at or attempt.reported_at)
-        times = self.world.service.setdefault(kind, [])
-        times.insert(0, seconds)
-        del times[rules.SERVICE_TIMES_MAX :]
+        load_s = rules.load_s(result, seconds)
+        _learn(self.world.service.setdefault(kind, []), seconds - (load_s or 0.0), rules.SERVICE_TIMES_MAX)
+        if load_s is not None:
+            _learn(self.world.load.setdefault(kind, []), load_s, rules.LOAD_TIMES_MAX)
+
+
+def _learn(times: list[float], seconds: float, most: int) -> None:
+    """The newest first."""
+    times.insert(0, seconds)
+    del times[most:]

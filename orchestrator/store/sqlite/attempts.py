@@ -127,7 +127,7 @@ def end_with_job(database: Database, attempt_id: int, state: AttemptState, endin
         raise LookupError(attempt_id)
     attempt = _end(database, found, state, ending)
     if state is AttemptState.SUCCEEDED:
-        history.service_took(database, found.known.job.need, attempt)
+        history.service_took(database, found.known.job.need, attempt, ending.result)
     return jobs.end(database, found.known, replace(ending, attempt=attempt))
 
 

@@ -1,7 +1,7 @@
 """Claims: what a worker gets next. Their cost grows with the groups that wait, never with the queue."""
 
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlite_utils import Database
 
@@ -10,7 +10,8 @@ from orchestrator.store.rows import Claimed, Job, Worker
 from orchestrator.store.sqlite import attempts, events, jobs, workers
 from orchestrator.store.sqlite.values import need_from
 from scaling.limits import NO_LIMITS, RunningCounts, RunningLimits, count, has_room
-from scaling.place import choose
+from scaling.place import Candidate, Holds, choose
+from scaling.snapshot import Need
 
 # The head of each group: what must start first, then what is oldest. What is past its limit is not begun.
 _HEADS = """
@@ -21,9 +22,13 @@ _HEADS = """
             ORDER BY j.must_start_by, j.created_at, j.pk LIMIT 1)
         FROM waiting_groups w
     )
-    SELECT j.pk, g.need, j.created_at, j.must_start_by
+    SELECT j.pk, h.group_id, g.need, j.created_at, j.must_start_by
     FROM heads h JOIN jobs j ON j.pk = h.pk JOIN job_groups g ON g.id = h.group_id
     ORDER BY j.created_at, j.pk
+"""
+_WAITING = """
+    SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_head
+        WHERE state = 'queued' AND group_id = ? AND must_start_by > ? LIMIT ?)
 """
 _RUNNING_BY_OWNER = """
     SELECT owner, count(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running' GROUP BY owner
@@ -53,6 +58,27 @@ _TAKE = """
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is held back: from everybody, and from workers that have not its model."""
+
+    limits: RunningLimits = NO_LIMITS
+    holds: Holds = field(default_factory=dict)
+
+
+NO_BOUNDS = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The next job of a group."""
+
+    pk: int
+    group: int
+    created_at: float
+    start_by: float
+
+
+@dataclass(frozen=True, slots=True)
 class Asker:
     worker_id: str
     incarnation: str
@@ -60,7 +86,7 @@ class Asker:
     resident: tuple[str, ...]
 
 
-def claim(database: Database, asker: Asker, now: float, limits: RunningLimits = NO_LIMITS) -> Claimed | None:
+def claim(database: Database, asker: Asker, now: float, bounds: Bounds = NO_BOUNDS) -> Claimed | None:
     worker = workers.get(database, asker.worker_id)
     if worker is None or worker.incarnation != asker.incarnation or worker.state not in rules.SERVING:
         return None
@@ -70,16 +96,16 @@ def claim(database: Database, asker: Asker, now: float, limits: RunningLimits = 
         return attempts.running(database, repeated)
     if not rules.may_claim(worker) or not _has_free_slot(database, worker):
         return None
-    pk = _next(database, replace(worker, resident=asker.resident), now, limits)
+    pk = _next(database, replace(worker, resident=asker.resident), now, bounds)
     return _take(database, pk, asker, now) if pk is not None else None
 
 
-def peek(database: Database, worker_id: str, limits: RunningLimits = NO_LIMITS) -> Job | None:
+def peek(database: Database, worker_id: str, bounds: Bounds = NO_BOUNDS) -> Job | None:
     worker = workers.get(database, worker_id)
     if worker is None or not rules.may_claim(worker):
         return None
     last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-    pk = _next(database, worker, last_seen, limits)
+    pk = _next(database, worker, last_seen, bounds)
     return jobs.at(database, pk).job if pk is not None else None
 
 
@@ -94,26 +120,35 @@ def _has_free_slot(database: Database, worker: Worker) -> bool:
     return held < worker.capacity
 
 
-def _next(database: Database, worker: Worker, now: float, limits: RunningLimits) -> int | None:
+def _next(database: Database, worker: Worker, now: float, bounds: Bounds) -> int | None:
     heads = {
-        need_from(text): (pk, created_at, start_by)
-        for pk, text, created_at, start_by in database.execute(_HEADS, (now,)).fetchall()
+        need_from(text): Head(pk, group, created_at, start_by)
+        for pk, group, text, created_at, start_by in database.execute(_HEADS, (now,)).fetchall()
     }
     if not heads:
         return None
-    running = _running(database, limits)
+    running = _running(database, bounds.limits)
     need = choose(
         [
-            rules.candidate(need, created_at, by, now)
-            for need, (_, created_at, by) in heads.items()
-            if has_room(need, limits, running)
+            _candidate(database, need, head, now, bounds.holds)
+            for need, head in heads.items()
+            if has_room(need, bounds.limits, running)
         ],
         rules.host(worker, now),
         host_id=worker.id,
         resident=worker.resident,
         running_by_owner=running.owners,
+        holds=bounds.holds,
     )
-    return heads[need][0] if need is not None else None
+    return heads[need].pk if need is not None else None
+
+
+def _candidate(database: Database, need: Need, head: Head, now: float, holds: Holds) -> Candidate:
+    """Counted only where some are held, and no further than shows whether one is not."""
+    count = 1
+    if holds and (held := holds.get(need, 0)):
+        count = database.execute(_WAITING, (head.group, now, held + 1)).fetchone()[0]
+    return rules.candidate(need, head.created_at, head.start_by, now, count)
 
 
 def _running(database: Database, limits: RunningLimits) -> RunningCounts:

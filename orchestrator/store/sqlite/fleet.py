@@ -1,11 +1,13 @@
 """What plans and pages read of the whole: waiting groups, workers, running attempts, lists of jobs."""
 
 import heapq
+import math
 from dataclasses import replace
 from typing import Any
 
 from sqlite_utils import Database
 
+from orchestrator.store import rules
 from orchestrator.store.protocol import GROUP_COUNT_MAX
 from orchestrator.store.rows import Attempt, Fleet, Job, JobFilter, QueuedGroup, Sight, Worker
 from orchestrator.store.sqlite import history, jobs, workers
@@ -13,7 +15,7 @@ from orchestrator.store.sqlite.values import attempt_from, job_from, need_from, 
 
 # Bounded for each group: one seek for each end, and a count that stops.
 _GROUPS = """
-    SELECT g.need,
+    SELECT w.group_id, g.need,
         (SELECT count(*) FROM (SELECT 1 FROM jobs j INDEXED BY jobs_head
             WHERE j.state = 'queued' AND j.group_id = w.group_id LIMIT ?)) AS count,
         (SELECT min(j.created_at) FROM jobs j INDEXED BY jobs_by_group
@@ -23,6 +25,16 @@ _GROUPS = """
     FROM waiting_groups w JOIN job_groups g ON g.id = w.group_id
     ORDER BY oldest_at, g.id
 """
+_SINCE = """
+    SELECT created_at FROM jobs INDEXED BY jobs_by_group WHERE group_id = ? AND state = 'queued'
+    ORDER BY created_at LIMIT ?
+"""
+_NEXT_SINCE = """
+    SELECT created_at, pk FROM jobs INDEXED BY jobs_by_group
+    WHERE group_id = ? AND state = 'queued' AND (created_at, pk) > (?, ?) ORDER BY created_at, pk LIMIT 1 OFFSET ?
+"""
+READ_WHOLE_MAX = 256
+"""So many are read at once sooner than some of them one by one."""
 _ALIVE = workers.SELECT + "WHERE w.state <> 'gone' ORDER BY w.intended_at, w.id"
 _RUNNING = "SELECT * FROM attempts WHERE state = 'running' ORDER BY id"
 _PLACES = "SELECT j.created_at, j.id, j.pk FROM jobs j "
@@ -43,6 +55,8 @@ def read(database: Database) -> Fleet:
         attempts=_running(database),
         service=history.service_times(database),
         boot=history.boot_times(database),
+        load=history.load_times(database),
+        arrived=database.execute("SELECT number FROM jobs_made").fetchone()[0],
     )
 
 
@@ -79,10 +93,30 @@ def _listing(select: str, which: JobFilter, before: tuple[float, str] | None) ->
 
 
 def _groups(database: Database) -> tuple[QueuedGroup, ...]:
+    found = database.execute(_GROUPS, (GROUP_COUNT_MAX,)).fetchall()
     return tuple(
-        QueuedGroup(need_from(need), count, oldest_at, must_start_by)
-        for need, count, oldest_at, must_start_by in database.execute(_GROUPS, (GROUP_COUNT_MAX,))
+        QueuedGroup(
+            need_from(need), count, oldest_at, must_start_by, _since(database, group, count, oldest_at)
+        )
+        for group, need, count, oldest_at, must_start_by in found
     )
+
+
+def _since(database: Database, group: int, count: int, oldest_at: float) -> tuple[float, ...]:
+    """When its jobs came, at even ranks; of many, one seek for each rank from the one before."""
+    if count == 1:
+        return (oldest_at,)
+    ranks = rules.even_ranks(count)
+    if count <= READ_WHOLE_MAX:
+        came = database.execute(_SINCE, (group, count)).fetchall()
+        return tuple(came[rank][0] for rank in ranks)
+    found: list[float] = []
+    at, pk, passed = -math.inf, 0, 0
+    for rank in ranks:
+        at, pk = database.execute(_NEXT_SINCE, (group, at, pk, rank - passed)).fetchone()
+        found.append(at)
+        passed = rank + 1
+    return tuple(found)
 
 
 def _alive(database: Database) -> tuple[Worker, ...]:

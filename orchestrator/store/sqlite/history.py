@@ -2,6 +2,7 @@
 
 from sqlite_utils import Database
 
+from gpulease.contract.jobs import Result
 from orchestrator.store import rules
 from orchestrator.store.rows import Attempt, BootTime, ServiceTime
 from scaling.snapshot import Need
@@ -24,6 +25,8 @@ _TRIM_SERVICE = """
         SELECT id FROM service_times WHERE engine = :engine AND model = :model AND gpu_class = :gpu_class
         ORDER BY id DESC LIMIT 1 OFFSET :most)
 """
+_ADD_LOAD = _ADD_SERVICE.replace("service_times", "load_times")
+_TRIM_LOAD = _TRIM_SERVICE.replace("service_times", "load_times")
 _ADD_BOOT = "INSERT INTO boot_times (provider, gpu_class, seconds) VALUES (?, ?, ?)"
 _TRIM_BOOT = """
     DELETE FROM boot_times WHERE provider = :provider AND gpu_class = :gpu_class AND id <= (
@@ -50,12 +53,18 @@ def count_job(database: Database, worker_id: str) -> None:
     database.execute("UPDATE workers SET jobs_done = jobs_done + 1 WHERE id = ?", (worker_id,))
 
 
-def service_took(database: Database, need: Need, attempt: Attempt) -> None:
+def service_took(database: Database, need: Need, attempt: Attempt, result: Result | None) -> None:
+    """Loading the model, where its worker told of it, is learned apart."""
     seconds = rules.slot_s(attempt, attempt.ended_at or attempt.reported_at)
-    added = (need.engine, need.model or "", seconds, attempt.worker_id)
+    load_s = rules.load_s(result, seconds)
+    kind = (need.engine, need.model or "")
+    added = (*kind, seconds - (load_s or 0.0), attempt.worker_id)
     row = database.execute(_ADD_SERVICE, added).fetchone()
     if row is not None:
         database.execute(_TRIM_SERVICE, {**dict(row), "most": rules.SERVICE_TIMES_MAX})
+    if row is not None and load_s is not None:
+        database.execute(_ADD_LOAD, (*kind, load_s, attempt.worker_id)).fetchone()
+        database.execute(_TRIM_LOAD, {**dict(row), "most": rules.LOAD_TIMES_MAX})
 
 
 def boot_took(database: Database, provider: str, gpu_class: str, seconds: float) -> None:
@@ -66,8 +75,15 @@ def boot_took(database: Database, provider: str, gpu_class: str, seconds: float)
 
 def service_times(database: Database) -> tuple[ServiceTime, ...]:
     """Newest first, by engine, model and GPU class."""
+    return _times(database, "SELECT * FROM service_times ORDER BY engine, model, gpu_class, id DESC")
+
+
+def load_times(database: Database) -> tuple[ServiceTime, ...]:
+    return _times(database, "SELECT * FROM load_times ORDER BY engine, model, gpu_class, id DESC")
+
+
+def _times(database: Database, query: str) -> tuple[ServiceTime, ...]:
     kinds: dict[tuple[str, str, str], list[float]] = {}
-    query = "SELECT * FROM service_times ORDER BY engine, model, gpu_class, id DESC"
     for row in database.execute(query):
         kinds.setdefault((row["engine"], row["model"], row["gpu_class"]), []).append(row["seconds"])
     return tuple(ServiceTime(*kind, tuple(seconds)) for kind, seconds in kinds.items())

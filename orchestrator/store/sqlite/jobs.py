@@ -38,6 +38,7 @@ _INSERT_DELIVERY = """
 """
 
 
+_COUNT = "UPDATE jobs_made SET number = number + ?"
 Fresh = tuple[NewJob, Job]
 """What was asked for, and the job that it becomes."""
 
@@ -172,6 +173,7 @@ def _insert(database: Database, fresh: Sequence[Fresh]) -> None:
         if "jobs.id" in str(error):
             raise Duplicate("a job with this id is there already") from error
         raise
+    database.execute(_COUNT, (len(fresh),))
     events.record_first(database, [(moves.submitted(job), pk) for pk, (_, job) in numbered])
 
 

@@ -31,6 +31,7 @@ from orchestrator.store.sqlite.connection.readers import Readers
 from orchestrator.store.sqlite.connection.writer import Writer
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits
+from scaling.place import NO_HOLDS, Holds
 from scaling.states import JobState
 
 
@@ -121,12 +122,15 @@ class SqliteStore(SqliteAccounts):
         resident: tuple[str, ...],
         now: float,
         limits: RunningLimits = NO_LIMITS,
+        holds: Holds = NO_HOLDS,
     ) -> rows.Claimed | None:
         asker = claims.Asker(worker_id, incarnation, nonce, resident)
-        return await self._writer.do(claims.claim, asker, now, limits)
+        return await self._writer.do(claims.claim, asker, now, claims.Bounds(limits, holds))
 
-    async def peek_next(self, worker_id: str, *, limits: RunningLimits = NO_LIMITS) -> rows.Job | None:
-        return await self._readers.do(claims.peek, worker_id, limits)
+    async def peek_next(
+        self, worker_id: str, *, limits: RunningLimits = NO_LIMITS, holds: Holds = NO_HOLDS
+    ) -> rows.Job | None:
+        return await self._readers.do(claims.peek, worker_id, claims.Bounds(limits, holds))
 
     async def get_attempt(self, attempt_id: int) -> rows.Claimed | None:
         return self._readers.point(attempts.get, attempt_id)

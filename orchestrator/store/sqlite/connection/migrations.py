@@ -69,6 +69,11 @@ def people(database: Database) -> None:
     database.executescript(files(__package__).joinpath("0003_people.sql").read_text(encoding="utf-8"))
 
 
+@migrations(name="0004_brain")
+def brain(database: Database) -> None:
+    database.executescript(files(__package__).joinpath("0004_brain.sql").read_text(encoding="utf-8"))
+
+
 def _literals(enum: type[StrEnum]) -> str:
     return ", ".join(f"'{one}'" for one in enum)
 
