@@ -1,0 +1,36 @@
+"""Who takes what: the production rules of placement, asked as the dispatcher and the store ask them."""
+
+from collections.abc import Iterable
+
+from scaling.place import NO_HOLDS, Holds, best_worker, choose
+from scaling.plan import Hold
+from scaling.simulate.machine import Machine
+from scaling.simulate.waiting import Waiting
+from scaling.snapshot import Need
+
+
+class Claims:
+    """The two questions, under what the last plan holds back: what does a free machine take, whom does a job wake."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._holds: Holds = NO_HOLDS
+
+    def hold(self, holds: Iterable[Hold]) -> None:
+        self._holds = {one.need: one.count for one in holds}
+
+    def next_need(self, machine: Machine, now_s: float) -> Need | None:
+        """What a machine that asks takes. Traces name no owners, and so there is no share to be fair with."""
+        return choose(
+            self._waiting.heads(now_s),
+            machine.view(now_s),
+            host_id=machine.id,
+            resident=machine.resident,
+            running_by_owner={},
+            holds=self._holds,
+        )
+
+    def wake(self, need: Need, parked: Iterable[Machine], now_s: float) -> str | None:
+        """The parked machine that is answered when such a job comes."""
+        free = [one.view(now_s) for one in parked]
+        return best_worker(need, free, count=self._waiting.count(need), holds=self._holds)

@@ -1,0 +1,115 @@
+"""What a policy may know: what is for sale, and how long finished things took. Never what has not ended."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from scaling.estimate import SERVICE_PRIOR, estimate
+from scaling.simulate.machine import Run
+from scaling.simulate.scenario import Scenario, Terms
+from scaling.snapshot import Capability, Estimate, Estimates, Offer
+
+SAMPLES_MAX = 200
+"""Of each kind only so many are remembered, the latest."""
+Class = tuple[str, str]
+Work = tuple[str, str, str]
+Key = TypeVar("Key", bound=Hashable)
+
+
+class History(Generic[Key]):
+    """Estimates by key; one is made anew only when a sample of its key has come."""
+
+    def __init__(self, prior: Callable[[Key], Estimate], known: Mapping[Key, Estimate] | None = None) -> None:
+        self._prior = prior
+        self._samples: dict[Key, deque[float]] = {}
+        self._made: dict[Key, Estimate] = dict(known or {})
+
+    def add(self, key: Key, seconds: float) -> None:
+        samples = self._samples.setdefault(key, deque(maxlen=SAMPLES_MAX))
+        samples.append(seconds)
+        self._made[key] = estimate(samples, self._prior(key))
+
+    def estimates(self) -> dict[Key, Estimate]:
+        return dict(self._made)
+
+
+class Knowledge:
+    """Kept as things happen, so that a look costs nothing of what did not change since the last one."""
+
+    def __init__(self, scenario: Scenario, models: Mapping[str, tuple[str, ...]]) -> None:
+        self._terms = {(one.provider, one.gpu_class): one for one in scenario.offers}
+        self.capabilities = tuple(Capability(engine, models=names) for engine, names in models.items())
+        boots = {kind: one.boot.known() for kind, one in self._terms.items()}
+        loads = {name: _constant(one.load_s) for name, one in scenario.gpu_classes.items()}
+        self._service = History[Work](lambda _: SERVICE_PRIOR)
+        self._load = History[Work](lambda key: loads[key[2]])
+        self._boot = History[Class](lambda kind: boots[kind], boots)
+        self._leased: Counter[Class] = Counter()
+        self._sold = {
+            kind: _offer(one, self.capabilities, boots[kind], scenario.gpu_classes[one.gpu_class].vram_gb)
+            for kind, one in self._terms.items()
+        }
+        self._offers: tuple[Offer, ...] | None = None
+        self._estimates: Estimates | None = None
+
+    def terms(self, provider: str, gpu_class: str) -> Terms:
+        return self._terms[provider, gpu_class]
+
+    def sold(self, terms: Terms) -> Offer:
+        """The offer as it is billed."""
+        return self._sold[terms.provider, terms.gpu_class]
+
+    def offers(self) -> tuple[Offer, ...]:
+        if self._offers is None:
+            self._offers = tuple(
+                replace(one, count_max=max(0, one.count_max - self._leased[kind]))
+                for kind, one in self._sold.items()
+            )
+        return self._offers
+
+    def estimates(self) -> Estimates:
+        if self._estimates is None:
+            self._estimates = Estimates(
+                service=self._service.estimates(), boot=self._boot.estimates(), load=self._load.estimates()
+            )
+        return self._estimates
+
+    def leased(self, terms: Terms, change: int) -> None:
+        """One more is leased, or one less."""
+        self._leased[terms.provider, terms.gpu_class] += change
+        self._offers = None
+
+    def booted(self, terms: Terms, seconds: float) -> None:
+        self._boot.add((terms.provider, terms.gpu_class), seconds)
+        self._estimates = None
+
+    def finished(self, run: Run, gpu_class: str) -> None:
+        """What the worker reports with the result: how long it loaded, if it did, and how long it ran."""
+        need = run.arrival.need
+        key = (need.engine, need.model or "", gpu_class)
+        self._service.add(key, run.service_s)
+        if run.load_s:
+            self._load.add(key, run.load_s)
+        self._estimates = None
+
+
+def _constant(seconds: float) -> Estimate:
+    return Estimate(mean_s=seconds, p90_s=seconds, p99_s=seconds)
+
+
+def _offer(terms: Terms, capabilities: tuple[Capability, ...], boot: Estimate, vram_gb: float) -> Offer:
+    return Offer(
+        provider=terms.provider,
+        gpu_class=terms.gpu_class,
+        usd_per_hour=terms.usd_per_hour,
+        capabilities=capabilities,
+        vram_gb=vram_gb,
+        boot_billed=terms.boot_billed,
+        granularity_s=terms.granularity_s,
+        min_billed_s=terms.min_billed_s,
+        lease_s_max=terms.lease_s_max,
+        replace_after_s=terms.replace_after_s,
+        boot_prior=boot,
+        count_max=terms.count_max,
+    )

@@ -1,0 +1,102 @@
+"""The queue: jobs that are alike wait together, in the order in which they are claimed."""
+
+import math
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from scaling.place import Candidate
+from scaling.simulate.trace import Arrival
+from scaling.snapshot import AGES_MAX, JobGroup, Need
+
+Waiter = tuple[float, float, int, Arrival]
+"""By when it must start, when it came, its row; so sorted, the first is the next."""
+
+
+@dataclass(slots=True)
+class Group:
+    waiters: list[Waiter] = field(default_factory=list)
+    bounded: int = 0
+    """How many of them must start by a moment; without any, the order is that of arrival."""
+    _shown: tuple[float, ...] | None = None
+
+    def add(self, waiter: Waiter) -> None:
+        insort(self.waiters, waiter)
+        self.bounded += waiter[0] < math.inf
+        self._shown = None
+
+    def take(self) -> Arrival:
+        first = self.waiters.pop(0)
+        self.bounded -= first[0] < math.inf
+        self._shown = None
+        return first[3]
+
+    def arrived(self) -> tuple[float, ...]:
+        """When those came whose ages are shown, oldest first."""
+        if self._shown is None:
+            came = [one[1] for one in self.waiters]
+            self._shown = even_ranks(sorted(came) if self.bounded else came)
+        return self._shown
+
+    def slack_s(self, now_s: float) -> float:
+        return self.waiters[0][0] - now_s
+
+
+class Waiting:
+    """Which jobs wait. A job that was begun before has met its start, and keeps its place."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Need, Group] = {}
+        self._begun: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def __iter__(self) -> Iterator[Need]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return sum(len(one.waiters) for one in self._groups.values())
+
+    def count(self, need: Need) -> int:
+        group = self._groups.get(need)
+        return len(group.waiters) if group else 0
+
+    def add(self, arrival: Arrival) -> None:
+        by_s = arrival.complete_by_s
+        if arrival.row not in self._begun:
+            by_s = min(by_s, arrival.start_by_s)
+        group = self._groups.setdefault(arrival.need, Group())
+        group.add((by_s, arrival.t_s, arrival.row, arrival))
+
+    def take(self, need: Need) -> Arrival:
+        """The next job of this need. Raises KeyError where none waits."""
+        group = self._groups[need]
+        arrival = group.take()
+        self._begun.add(arrival.row)
+        if not group.waiters:
+            del self._groups[need]
+        return arrival
+
+    def heads(self, now_s: float) -> list[Candidate]:
+        return [
+            Candidate(need, now_s - group.waiters[0][1], group.slack_s(now_s))
+            for need, group in self._groups.items()
+        ]
+
+    def groups(self, now_s: float) -> tuple[JobGroup, ...]:
+        return tuple(_shown(need, group, now_s) for need, group in self._groups.items())
+
+
+def _shown(need: Need, group: Group, now_s: float) -> JobGroup:
+    ages_s = tuple([now_s - came for came in group.arrived()])
+    slack_s = group.slack_s(now_s) if group.bounded else None
+    return JobGroup(need, len(group.waiters), ages_s[0], slack_s, ages_s)
+
+
+def even_ranks(values: Sequence[float]) -> tuple[float, ...]:
+    """All of them, or of more than `AGES_MAX` those at even ranks, the first and the last among them."""
+    if len(values) <= AGES_MAX:
+        return tuple(values)
+    step = (len(values) - 1) / (AGES_MAX - 1)
+    return tuple([values[round(step * rank)] for rank in range(AGES_MAX)])

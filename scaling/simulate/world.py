@@ -1,0 +1,240 @@
+"""The world in virtual time: jobs come, machines boot, run, fail and are lost, and each event is logged.
+
+It knows what will be. What a policy may know of it is in `knowledge`, and in what machines show.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from scaling.plan import Hold, Launch
+from scaling.simulate.claims import Claims
+from scaling.simulate.draws import LaunchDraws
+from scaling.simulate.knowledge import Knowledge
+from scaling.simulate.log import Log
+from scaling.simulate.machine import Machine, Run
+from scaling.simulate.report import Tally
+from scaling.simulate.scenario import Scenario
+from scaling.simulate.trace import Arrival, Trace
+from scaling.simulate.waiting import Waiting
+from scaling.snapshot import Need
+from scaling.states import WorkerState
+
+W = WorkerState
+Happening = tuple[float, int, Callable[[Machine], None], Machine]
+
+
+@dataclass(slots=True)
+class Begun:
+    """Runs whose service begins, by when: their waits are known from then on."""
+
+    runs: list[tuple[float, int, Run]] = field(default_factory=list)
+
+    def add(self, run: Run) -> None:
+        heapq.heappush(self.runs, (run.begins_at, run.arrival.row, run))
+
+    def until(self, now_s: float) -> tuple[float, ...]:
+        """The waits of those that have begun and were not told before."""
+        told = []
+        while self.runs and self.runs[0][0] <= now_s:
+            run = heapq.heappop(self.runs)[2]
+            if not run.dropped:
+                told.append(run.begins_at - run.arrival.t_s)
+        return tuple(told)
+
+
+class World:
+    """`changed` is set by whatever nudges the loop."""
+
+    def __init__(self, scenario: Scenario, trace: Trace, seed: int, log: Log) -> None:
+        self.scenario = scenario
+        self.now_s = 0.0
+        self.changed = False
+        self.happened_at = 0.0
+        self.arrived = 0
+        self.machines: dict[str, Machine] = {}
+        self.waiting = Waiting()
+        self.claims = Claims(self.waiting)
+        self.knowledge = Knowledge(scenario, trace.models())
+        self.tally = Tally([math.nan] * len(trace.arrivals))
+        self.begun = Begun()
+        self._parked: dict[str, Machine] = {}
+        self._draws = LaunchDraws(seed)
+        self._log = log
+        self._agenda: list[Happening] = []
+        self._numbered = 0
+        self._intents = 0
+
+    def next_s(self) -> float:
+        """When the next thing happens by itself; infinite if nothing does."""
+        return self._agenda[0][0] if self._agenda else math.inf
+
+    def happen(self) -> None:
+        """The next thing happens. What was to become of a machine that is gone does not."""
+        at_s, _, handler, machine = heapq.heappop(self._agenda)
+        if machine.state is not W.GONE:
+            self.now_s = self.happened_at = at_s
+            handler(machine)
+
+    def arrive(self, arrival: Arrival) -> None:
+        self.now_s = self.happened_at = arrival.t_s
+        self.arrived += 1
+        self._note("arrival", job=arrival.row, model=arrival.model)
+        self.waiting.add(arrival)
+        self.changed = True
+        self._offer(arrival.need, 1)
+
+    def intend(self, action: Launch) -> None:
+        terms = self.knowledge.terms(action.provider, action.gpu_class)
+        self._intents += 1
+        machine = Machine(
+            id=f"w{self._intents:07d}",
+            terms=terms,
+            gpu=self.scenario.gpu_classes[terms.gpu_class],
+            state_at=self.now_s,
+            buy_at=self.now_s + action.delay_s,
+        )
+        self.machines[machine.id] = machine
+
+    def withdraw(self, machine: Machine) -> None:
+        self.tally.withdrawn += 1
+        self._forget(machine)
+
+    def buy(self, machine: Machine) -> None:
+        machine.move(W.CREATING, self.now_s)
+        if self.scenario.loop.launch_delay_s:
+            self._soon(self.scenario.loop.launch_delay_s, self._launch, machine)
+        else:
+            self._launch(machine)
+
+    def drain(self, machine: Machine) -> None:
+        """An idle one ends at once; another when its job has, by the next plan."""
+        if machine.run is None:
+            self._end(machine)
+        else:
+            machine.move(W.DRAINING, self.now_s)
+
+    def stop(self, machine: Machine) -> None:
+        """A launch that is under way cannot be called back: it is ended as soon as it is made."""
+        if machine.state is W.CREATING:
+            machine.move(W.STOPPING, self.now_s)
+        else:
+            self._end(machine)
+
+    def hold(self, holds: Iterable[Hold]) -> None:
+        """What the plan holds back. Who waits for nothing any more is answered."""
+        self.claims.hold(holds)
+        if self._parked and self.waiting:
+            for need in list(self.waiting):
+                self._offer(need, self.waiting.count(need))
+
+    def close(self) -> None:
+        """All jobs are done: what is leased ends now, and nothing else is bought."""
+        for machine in list(self.machines.values()):
+            if machine.leased:
+                self._end(machine)
+            else:
+                self._forget(machine)
+
+    def _launch(self, machine: Machine) -> None:
+        unwanted = machine.state is W.STOPPING
+        machine.number = self.tally.launched()
+        machine.launched_at = self.now_s
+        machine.move(W.STARTING, self.now_s)
+        self.knowledge.leased(machine.terms, 1)
+        self._note("launch", node=machine.number)
+        draw = self._draws.next(machine.terms)
+        if unwanted:
+            self._end(machine)
+            return
+        self._soon(draw.latency_s, self._fail if draw.fails else self._ready, machine)
+        self._soon(draw.latency_s + draw.life_s, self._lose, machine)
+        self._soon(machine.terms.lease_s_max or math.inf, self._expire, machine)
+
+    def _ready(self, machine: Machine) -> None:
+        machine.ready_at = machine.freed_at = self.now_s
+        machine.capabilities = self.knowledge.capabilities
+        machine.move(W.READY, self.now_s)
+        self.knowledge.booted(machine.terms, self.now_s - machine.launched_at)
+        self.changed = True
+        self._note("ready", node=machine.number)
+        self._claim(machine)
+
+    def _fail(self, machine: Machine) -> None:
+        self.tally.failed += 1
+        self._end(machine, "fail")
+
+    def _lose(self, machine: Machine) -> None:
+        self.tally.lost += 1
+        self._end(machine, "fail")
+
+    def _expire(self, machine: Machine) -> None:
+        """The provider ends the lease, whatever runs."""
+        self._end(machine)
+
+    def _offer(self, need: Need, count: int) -> None:
+        """Wakes as many parked machines as can take these jobs, the best first."""
+        for _ in range(min(count, len(self._parked))):
+            woken = self.claims.wake(need, self._parked.values(), self.now_s)
+            if woken is None:
+                return
+            self._claim(self._parked[woken])
+
+    def _claim(self, machine: Machine) -> None:
+        need = self.claims.next_need(machine, self.now_s) if self.waiting else None
+        if need is None:
+            self._parked[machine.id] = machine
+        else:
+            self._parked.pop(machine.id, None)
+            self._start(machine, self.waiting.take(need))
+
+    def _start(self, machine: Machine, arrival: Arrival) -> None:
+        resident = (f"{arrival.need.engine}/{arrival.model}",)
+        load_s = 0.0 if machine.resident == resident else machine.gpu.load_s
+        run = Run(arrival, self.now_s, load_s, arrival.service_s * machine.gpu.service_factor)
+        machine.take(run, resident)
+        self.tally.claimed(run)
+        self.begun.add(run)
+        self._note("start", job=arrival.row, node=machine.number, switch_s=load_s)
+        self._soon(load_s + run.service_s, self._finish, machine)
+
+    def _finish(self, machine: Machine) -> None:
+        run = machine.put_down(self.now_s)
+        machine.jobs_done += 1
+        self.tally.done(run, self.now_s)
+        self.knowledge.finished(run, machine.terms.gpu_class)
+        self.changed = True
+        self._note("finish", job=run.arrival.row, node=machine.number)
+        if machine.state is W.READY:
+            self._claim(machine)
+
+    def _end(self, machine: Machine, how: str = "terminate") -> None:
+        """The lease ends. A job that runs there is lost with it, and waits again in its old place."""
+        run = machine.put_down(self.now_s) if machine.run else None
+        if machine.state is W.STARTING and how == "terminate":
+            self.tally.cancelled += 1
+        self._note("fail" if run else how, node=machine.number)
+        self.tally.ended(machine, self.knowledge.sold(machine.terms), self.now_s)
+        self.knowledge.leased(machine.terms, -1)
+        self._forget(machine)
+        self.changed = True
+        if run:
+            run.dropped = True
+            self.tally.dropped(run, self.now_s)
+            self.waiting.add(run.arrival)
+            self._offer(run.arrival.need, 1)
+
+    def _forget(self, machine: Machine) -> None:
+        machine.move(W.GONE, self.now_s)
+        self._parked.pop(machine.id, None)
+        del self.machines[machine.id]
+
+    def _soon(self, in_s: float, handler: Callable[[Machine], None], machine: Machine) -> None:
+        if in_s < math.inf:
+            self._numbered += 1
+            heapq.heappush(self._agenda, (self.now_s + in_s, self._numbered, handler, machine))
+
+    def _note(self, what: str, **facts: object) -> None:
+        self.tally.events += 1
+        self._log({"e": what, "t": round(self.now_s, 6), **facts})
