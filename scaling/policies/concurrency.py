@@ -94,7 +94,7 @@ def _ticked(load: Load, trail: Points, knobs: Values) -> Memory:
     idle_s = min(now_s, number(memory, "idle_s", now_s))
     if not asked and load.target and now_s - idle_s < knobs["scale_to_zero_grace_period"]:
         return {**_panicked(panic), "target": 1, "idle_s": idle_s, "peaks": window}
-    return {**_panicked(panic), "target": asked, "idle_s": idle_s if not asked else now_s, "peaks": window}
+    return {**_panicked(panic), "target": asked, "idle_s": None if asked else idle_s, "peaks": window}
 
 
 def _panicked(panic: Panic) -> Memory:

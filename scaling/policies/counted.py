@@ -23,7 +23,7 @@ class Load:
     ready: int
     """Workers that run its jobs, or could."""
     least: int
-    """How much of the fleet's least number falls to this pool: all of it to the first."""
+    """How much of the fleet's least number falls to this pool: all of it, where it is the only one."""
     arrived: int
     """Jobs that came since the last look; of a rule that counts arrivals."""
     memory: Memory
@@ -100,6 +100,7 @@ class CountRule:
 
     def _targets(self, scene: Scene, pools: Pools, before: "Before", given: Values) -> Mapping[str, Target]:
         arrived = before.arrivals(scene, pools.pools) if self.arrivals else {}
+        least = int(given[self.least]) if len(pools.pools) == 1 else 0
         return {
             pool.key: self.step(
                 Load(
@@ -107,7 +108,7 @@ class CountRule:
                     waiting=pool.waiting,
                     running=pool.running,
                     ready=pool.ready,
-                    least=0 if place else int(given[self.least]),
+                    least=least,
                     arrived=arrived.get(pool.key, 0),
                     memory=before.pools.get(pool.key, {}),
                     pool=pool,
@@ -115,7 +116,7 @@ class CountRule:
                 ),
                 given,
             )
-            for place, pool in enumerate(pools.pools)
+            for pool in pools.pools
         }
 
 
