@@ -10,7 +10,7 @@ from scaling.demand.walk import Demand, Scene
 from scaling.estimate import Times
 from scaling.health import idle_out, is_supply, let_go, must_end
 from scaling.plan import Action, Buy, Drain, Plan, Stop, Withdraw
-from scaling.policies import POLICIES
+from scaling.policies import COUNTED, POLICIES
 from scaling.policy import Policy
 from scaling.snapshot import Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -34,14 +34,15 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     endings = {one.id: end for one in workers if (end := must_end(one, policy, times))}
     refused = _refused_intents(workers, catalogue, policy, snapshot.usd_today)
     supply = [one for one in workers if one.id not in endings and one.id not in refused]
+    standing = tuple(one for one in supply if is_supply(one, policy))
     scene = Scene(
         snapshot=snapshot,
         policy=policy,
         catalogue=catalogue,
         times=times,
-        slots=_slots(supply, snapshot, catalogue, times, policy),
+        slots=() if policy.name in COUNTED else _slots(standing, snapshot, catalogue, times, policy),
         ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
-        supply=tuple(one for one in supply if is_supply(one, policy)),
+        supply=standing,
     )
     wanted = _keep_intents(POLICIES[policy.name](scene), workers, refused)
     return Plan(
@@ -77,7 +78,7 @@ def _slots(
     supply: Sequence[WorkerView], snapshot: Snapshot, catalogue: Catalogue, times: Times, policy: Policy
 ) -> tuple[Slots, ...]:
     apart = frozenset(avoided for group in snapshot.groups for avoided in group.need.avoid)
-    return tuple(slots_of(one, catalogue, times, policy, apart) for one in supply if is_supply(one, policy))
+    return tuple(slots_of(one, catalogue, times, policy, apart) for one in supply)
 
 
 def _ledger(workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy, usd_today: float) -> Ledger:

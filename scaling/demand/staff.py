@@ -38,8 +38,9 @@ class Roll:
 
     scene: Scene
     post: Post
-    ledger: Ledger
     room: float
+    ledger: Ledger | None = None
+    """Made for the first launch."""
     taken: set[str] = field(default_factory=set)
     launches: list[Launch] = field(default_factory=list)
     offers: list[Offer] = field(default_factory=list)
@@ -50,7 +51,7 @@ class Roll:
 
 def staff(scene: Scene, pools: Pools, post: Post, memory: Memory) -> Demand:
     present = sum(not one.owned for one in scene.supply)
-    roll = Roll(scene, post, scene.ledger(), post.most - present)
+    roll = Roll(scene, post, post.most - present)
     roll.taken.update(one.id for one in scene.supply if one.running)
     missing = _keep(roll, pools.pools)
     for pool, count in missing:
@@ -97,19 +98,20 @@ def _take(roll: Roll, pool: Pool, wanted: int) -> int:
 
 def _launch(roll: Roll, pool: Pool, count: int) -> None:
     needs = _lacking(roll, pool)
+    ledger = roll.ledger = roll.ledger or roll.scene.ledger()
     reason = (
         f"{roll.post.rule} asks for {count} more for {pool.engine or 'the fleet'}; {pool.waiting} jobs wait"
     )
     for done in range(count):
         fits = needs[min(done, len(needs) - 1)] if needs else ()
-        fit, refusal = _admitted(roll, fits)
+        fit, refusal = _admitted(roll, ledger, fits)
         if refusal:
             roll.refused[pool.key] = refusal, count - done
         if fit is None:
             return
         roll.launches.append(_order(roll, fit.offer, reason))
         roll.offers.append(fit.offer)
-        roll.ledger.add_launch(fit.offer, fit.cost_usd)
+        ledger.add_launch(fit.offer, fit.cost_usd)
         roll.room -= 1
 
 
@@ -143,7 +145,7 @@ def _anything(scene: Scene) -> Sequence[Fit]:
     return sorted(found, key=lambda fit: (fit.offer.usd_per_hour, fit.offer.provider, fit.offer.gpu_class))
 
 
-def _admitted(roll: Roll, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | None]:
+def _admitted(roll: Roll, ledger: Ledger, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | None]:
     """The first that may be leased now, or why none may; neither, when this plan is full or nothing fits."""
     if roll.room <= 0:
         return None, Refusal(
@@ -154,7 +156,7 @@ def _admitted(roll: Roll, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | No
         return None, None
     refusals: list[Refusal] = []
     for fit in fits:
-        refusal = roll.ledger.offer_refusal(fit.offer, fit.cost_usd)
+        refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
         if refusal is None:
             return fit, None
         refusals.append(refusal)

@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that a policy reads. `ledger` makes a fresh account of what is leased and ordered."""
+    """All that a policy reads. `ledger` makes a fresh account of what is leased and ordered. `slots` are for walks."""
 
     snapshot: Snapshot
     policy: Policy
