@@ -9,6 +9,7 @@ from gpulease import __version__
 from gpulease.cli import bench_gpu, doctor, fleet, jobs, providers, run, server, upload, webhooks
 from gpulease.cli.demo import story
 from gpulease.cli.people import audit, keys, projects, users
+from gpulease.cli.policy.simulate import simulate
 from gpulease.cli.terminal import err
 from gpulease.client import BadCredentials, ClientError, Unreachable
 
@@ -44,7 +45,7 @@ def options(
 
 
 for panel, commands in (
-    ("Try it", (story.demo, doctor.doctor)),
+    ("Try it", (story.demo, doctor.doctor, simulate)),
     ("Jobs", (run.run, run.submit, upload.upload, jobs.jobs, jobs.job, jobs.watch, jobs.result, jobs.cancel)),
     ("Fleet", (fleet.workers, fleet.pause, fleet.resume, fleet.drain, fleet.stop)),
     ("Fleet", (fleet.engines, fleet.plan, fleet.costs, fleet.leases)),

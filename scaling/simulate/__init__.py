@@ -1,4 +1,4 @@
-"""A world in virtual time around the production decisions: what would a policy have cost, and how long would jobs wait?"""
+"""A world in virtual time around the production decisions: what would a policy cost, and how long would jobs wait?"""
 
 from scaling.simulate.report import Report
 from scaling.simulate.run import simulate

@@ -1,8 +1,8 @@
 """Who takes what: the production rules of placement, asked as the dispatcher and the store ask them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from scaling.place import NO_HOLDS, Holds, best_worker, choose
+from scaling.place import NO_HOLDS, Holds, best_worker, choose, warm
 from scaling.plan import Hold
 from scaling.simulate.machine import Machine
 from scaling.simulate.waiting import Waiting
@@ -17,7 +17,12 @@ class Claims:
         self._holds: Holds = NO_HOLDS
 
     def hold(self, holds: Iterable[Hold]) -> None:
-        self._holds = {one.need: one.count for one in holds}
+        self._holds = {one.need: one.count for one in holds if one.count > 0}
+
+    def took(self, need: Need, resident: Sequence[str]) -> None:
+        """A machine with these models takes one. If it was one of the held, fewer are left for others like it."""
+        if self._holds and need in self._holds and warm(need, resident):
+            self._holds = {**self._holds, need: max(0, self._holds[need] - 1)}
 
     def next_need(self, machine: Machine, now_s: float) -> Need | None:
         """What a machine that asks takes. Traces name no owners, and so there is no share to be fair with."""

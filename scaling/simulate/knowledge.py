@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from scaling.estimate import SERVICE_PRIOR, estimate
+from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate
 from scaling.simulate.machine import Run
 from scaling.simulate.scenario import Scenario, Terms
 from scaling.snapshot import Capability, Estimate, Estimates, Offer
@@ -41,9 +41,8 @@ class Knowledge:
         self._terms = {(one.provider, one.gpu_class): one for one in scenario.offers}
         self.capabilities = tuple(Capability(engine, models=names) for engine, names in models.items())
         boots = {kind: one.boot.known() for kind, one in self._terms.items()}
-        loads = {name: _constant(one.load_s) for name, one in scenario.gpu_classes.items()}
         self._service = History[Work](lambda _: SERVICE_PRIOR)
-        self._load = History[Work](lambda key: loads[key[2]])
+        self._load = History[Work](lambda _: LOAD_PRIOR)
         self._boot = History[Class](lambda kind: boots[kind], boots)
         self._leased: Counter[Class] = Counter()
         self._sold = {
@@ -89,13 +88,9 @@ class Knowledge:
         need = run.arrival.need
         key = (need.engine, need.model or "", gpu_class)
         self._service.add(key, run.service_s)
-        if run.load_s:
+        if run.loads:
             self._load.add(key, run.load_s)
         self._estimates = None
-
-
-def _constant(seconds: float) -> Estimate:
-    return Estimate(mean_s=seconds, p90_s=seconds, p99_s=seconds)
 
 
 def _offer(terms: Terms, capabilities: tuple[Capability, ...], boot: Estimate, vram_gb: float) -> Offer:

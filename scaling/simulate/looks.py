@@ -15,6 +15,8 @@ from scaling.snapshot import Memory, Snapshot
 DRAWS = 64
 LOOKS_AT_ONCE_MAX = 8
 """A plan may ask for a second look at once; it does not get more than so many."""
+LOOK_AGAIN_S_MIN = 0.05
+"""As in production, where nudges so close together are one look; and time goes on."""
 DAY_S = 86_400.0
 
 
@@ -48,7 +50,9 @@ class Looks:
 
     def _next_s(self, plan: Plan) -> float:
         """With nobody waiting and nothing leased, only a policy that asks for it looks before something happens."""
-        world, again_s = self._world, math.inf if plan.look_again_s is None else max(0.0, plan.look_again_s)
+        world, again_s = self._world, math.inf
+        if plan.look_again_s is not None:
+            again_s = max(LOOK_AGAIN_S_MIN, plan.look_again_s)
         if world.waiting or world.machines:
             again_s = min(again_s, world.scenario.loop.period_s)
         return world.now_s + again_s

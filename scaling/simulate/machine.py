@@ -8,14 +8,23 @@ from scaling.snapshot import Capability, Running, WorkerView
 from scaling.states import WorkerState
 
 SERVING = frozenset({WorkerState.READY, WorkerState.DRAINING})
+_set_state_age = WorkerView.__dict__["state_age_s"].__set__
+_set_lease_age = WorkerView.__dict__["lease_age_s"].__set__
+_set_lease_left = WorkerView.__dict__["lease_left_s"].__set__
+_set_buy_in = WorkerView.__dict__["buy_in_s"].__set__
+_set_claim_silent = WorkerView.__dict__["claim_silent_s"].__set__
+_set_idle = WorkerView.__dict__["idle_s"].__set__
+_set_run = Running.__dict__["run_s"].__set__
+_set_time_left = Running.__dict__["time_left_s"].__set__
 
 
 @dataclass(slots=True)
 class Run:
-    """A job on its machine: service begins `load_s` after the claim."""
+    """A job on its machine: service begins `load_s` after the claim, which is 0 unless its model `loads`."""
 
     arrival: Arrival
     claimed_at: float
+    loads: bool
     load_s: float
     service_s: float
     dropped: bool = False
@@ -50,10 +59,6 @@ class Machine:
     _viewed_at: float = -1.0
 
     @property
-    def free(self) -> bool:
-        return self.state is WorkerState.READY and self.run is None
-
-    @property
     def leased(self) -> bool:
         return self.number is not None
 
@@ -72,10 +77,34 @@ class Machine:
         return run
 
     def view(self, now_s: float) -> WorkerView:
-        """As the observer would show it. Ages change with the time alone, so a view is kept for its moment only."""
-        if self._view is None or self._viewed_at != now_s:
+        """As the observer would show it, for this moment.
+
+        It is made anew when the machine has changed. Otherwise only its ages are moved on, in place, which is far
+        cheaper: a picture is looked at once, at its moment, and nobody keeps it.
+        """
+        if self._view is None:
             self._view, self._viewed_at = self._seen(now_s), now_s
+        elif self._viewed_at != now_s:
+            self._age(self._view, now_s)
+            self._viewed_at = now_s
         return self._view
+
+    def _age(self, view: WorkerView, now_s: float) -> None:
+        _set_state_age(view, now_s - self.state_at)
+        if self.number is not None:
+            age_s = now_s - self.launched_at
+            _set_lease_age(view, age_s)
+            if view.lease_left_s is not None:
+                _set_lease_left(view, (self.terms.lease_s_max or 0.0) - age_s)
+        elif self.state is WorkerState.INTENDED:
+            _set_buy_in(view, max(0.0, self.buy_at - now_s))
+        if self.run is not None:
+            run_s = now_s - self.run.claimed_at
+            _set_claim_silent(view, run_s)
+            _set_run(view.running[0], run_s)
+            _set_time_left(view.running[0], max(0.0, self.run.arrival.need.max_time_s - run_s))
+        elif view.idle_s is not None:
+            _set_idle(view, now_s - self.freed_at)
 
     def _seen(self, now_s: float) -> WorkerView:
         serving, run, terms = self.state in SERVING, self.run, self.terms
@@ -98,7 +127,7 @@ class Machine:
             silent_s=0.0 if serving else None,
             claim_silent_s=silent_s if serving else None,
             lease_age_s=age_s,
-            lease_left_s=None if terms.lease_s_max is None else terms.lease_s_max - age_s,
+            lease_left_s=None if terms.lease_s_max is None or not self.leased else terms.lease_s_max - age_s,
         )
 
 

@@ -99,6 +99,13 @@ class Tally:
         self.lost_s += now_s - run.claimed_at
         self.waits_s[run.arrival.row] = math.nan
 
+    def ending(self, how: str, *, was_ready: bool) -> None:
+        if how == "fail":
+            self.failed += not was_ready
+            self.lost += was_ready
+        else:
+            self.cancelled += not was_ready
+
     def ended(self, machine: Machine, offer: Offer, now_s: float) -> None:
         self.leased -= 1
         self.lease_s += now_s - machine.launched_at

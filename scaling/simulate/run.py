@@ -12,9 +12,6 @@ from scaling.simulate.scenario import Scenario
 from scaling.simulate.trace import Trace
 from scaling.simulate.world import World
 
-STUCK_S = 86_400.0
-"""When so long nothing happens and no job is to come, those that wait are waiting for nothing."""
-
 
 def simulate(trace: Trace, scenario: Scenario, policy: Policy, seed: int, log: Log = silent) -> Report:
     """Runs the policy until all jobs are done; what is leased then ends at that moment.
@@ -39,7 +36,7 @@ def simulate(trace: Trace, scenario: Scenario, policy: Policy, seed: int, log: L
             else:
                 world.arrive(arrivals[came])
                 came += 1
-        elif looks.due_s == math.inf or (came == jobs and looks.due_s - world.happened_at > STUCK_S):
+        elif looks.due_s == math.inf or (came == jobs and world.stuck(looks.due_s)):
             break
         else:
             looks.look()

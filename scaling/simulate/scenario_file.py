@@ -2,14 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scaling.simulate.scenario import BUILT_IN, GPU, Boot, GpuClass, Scenario, Terms, Turns
 
-Record = type[Boot] | type[GpuClass] | type[Terms] | type[Turns] | type[Scenario]
+Made = TypeVar("Made", Boot, GpuClass, Terms, Turns, Scenario)
 POSITIVE = frozenset({"median_s", "p95_s", "service_factor", "period_s", "loss_mean_s", "lease_s_max"})
 COUNTS = frozenset({"count_max", "workers_max", "launches_per_step_max"})
 WORDS = frozenset({"name", "provider", "gpu_class"})
@@ -30,9 +29,7 @@ def read_scenario(name_or_path: Path | str) -> Scenario:
         text = Path(name_or_path).read_text(encoding="utf-8")
     except OSError as error:
         names = ", ".join(BUILT_IN)
-        raise ScenarioError(
-            f"{name_or_path}: {error.strerror}; give a file, or one of {names}"
-        ) from None
+        raise ScenarioError(f"{name_or_path}: {error.strerror}; give a file, or one of {names}") from None
     except UnicodeDecodeError:
         raise ScenarioError(f"{name_or_path}: no text in UTF-8") from None
     try:
@@ -48,24 +45,24 @@ def _scenario(raw: object, where: str) -> Scenario:
     if not isinstance(offers, list) or not offers:
         raise ScenarioError(f"{where}: offers: there must be a list of at least one")
     parts = {
-        "name": given.get("name", Path(where.split(": ")[0]).stem),
+        "name": given.get("name", Path(where.split(": ", maxsplit=1)[0]).stem),
         "gpu_classes": {
             name: _record(GpuClass, one, f"{where}: gpu_classes.{name}") for name, one in classes.items()
         },
         "loop": _record(Turns, given.get("loop", {}), f"{where}: loop"),
         "offers": tuple(_terms(one, f"{where}: offers[{number}]") for number, one in enumerate(offers)),
     }
-    scenario: Scenario = _record(Scenario, given | parts, where)
+    scenario = _record(Scenario, given | parts, where)
     _check_kinds(scenario, where)
     return scenario
 
 
 def _terms(raw: object, where: str) -> Terms:
     given = _object(raw, where)
-    boot: Boot = _record(Boot, given.get("boot", {}), f"{where}.boot")
+    boot = _record(Boot, given.get("boot", {}), f"{where}.boot")
     if boot.p95_s < boot.median_s:
         raise ScenarioError(f"{where}.boot.p95_s: {boot.p95_s:g} is less than the median")
-    terms: Terms = _record(Terms, given | {"boot": boot}, where)
+    terms = _record(Terms, given | {"boot": boot}, where)
     if terms.fail_p >= 1:
         raise ScenarioError(f"{where}.fail_p: {terms.fail_p:g} must be below 1")
     return terms
@@ -83,13 +80,13 @@ def _check_kinds(scenario: Scenario, where: str) -> None:
         seen.add(kind)
 
 
-def _object(raw: object, where: str) -> Mapping[str, Any]:
+def _object(raw: object, where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ScenarioError(f"{where}: must be an object")
     return raw
 
 
-def _record(kind: Record, raw: object, where: str) -> Any:
+def _record(kind: type[Made], raw: object, where: str) -> Made:
     """A record of this kind from an object whose nested records are made already."""
     given = _object(raw, where)
     known = {one.name: one for one in fields(kind)}
@@ -97,7 +94,8 @@ def _record(kind: Record, raw: object, where: str) -> Any:
         raise ScenarioError(f"{where}: unknown field {', '.join(unknown)}; there are {', '.join(known)}")
     if missing := [one.name for one in known.values() if _required(one) and one.name not in given]:
         raise ScenarioError(f"{where}: no {', '.join(missing)}")
-    return kind(**{name: _value(known[name], value, where) for name, value in given.items()})
+    values: dict[str, Any] = {name: _value(known[name], value, where) for name, value in given.items()}
+    return kind(**values)
 
 
 def _required(one: Field[Any]) -> bool:

@@ -159,5 +159,7 @@ def _number(
     except ValueError:
         raise TraceError(f"{where}: {name}: {text!r} is no number") from None
     if not math.isfinite(value) or value < least:
-        raise TraceError(f"{where}: {name}: {text} must be {f'at least {least:g}' if least == 0 else 'finite'}")
+        raise TraceError(
+            f"{where}: {name}: {text} must be {f'at least {least:g}' if least == 0 else 'finite'}"
+        )
     return value

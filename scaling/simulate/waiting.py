@@ -98,5 +98,5 @@ def even_ranks(values: Sequence[float]) -> tuple[float, ...]:
     """All of them, or of more than `AGES_MAX` those at even ranks, the first and the last among them."""
     if len(values) <= AGES_MAX:
         return tuple(values)
-    step = (len(values) - 1) / (AGES_MAX - 1)
-    return tuple([values[round(step * rank)] for rank in range(AGES_MAX)])
+    last = len(values) - 1
+    return tuple([values[place * last // (AGES_MAX - 1)] for place in range(AGES_MAX)])

@@ -7,6 +7,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from scaling.plan import Hold, Launch
 from scaling.simulate.claims import Claims
@@ -22,6 +23,8 @@ from scaling.snapshot import Need
 from scaling.states import WorkerState
 
 W = WorkerState
+STUCK_S = 86_400.0
+End = Literal["terminate", "fail"]
 Happening = tuple[float, int, Callable[[Machine], None], Machine]
 
 
@@ -65,6 +68,12 @@ class World:
         self._agenda: list[Happening] = []
         self._numbered = 0
         self._intents = 0
+
+    def stuck(self, now_s: float) -> bool:
+        """Whether nothing has happened for so long, and nothing runs, that who waits is waiting for nothing."""
+        if now_s - self.happened_at <= STUCK_S:
+            return False
+        return not any(one.run for one in self.machines.values())
 
     def next_s(self) -> float:
         """When the next thing happens by itself; infinite if nothing does."""
@@ -148,8 +157,8 @@ class World:
         if unwanted:
             self._end(machine)
             return
-        self._soon(draw.latency_s, self._fail if draw.fails else self._ready, machine)
-        self._soon(draw.latency_s + draw.life_s, self._lose, machine)
+        self._soon(draw.latency_s, self._break if draw.fails else self._ready, machine)
+        self._soon(draw.latency_s + draw.life_s, self._break, machine)
         self._soon(machine.terms.lease_s_max or math.inf, self._expire, machine)
 
     def _ready(self, machine: Machine) -> None:
@@ -161,17 +170,13 @@ class World:
         self._note("ready", node=machine.number)
         self._claim(machine)
 
-    def _fail(self, machine: Machine) -> None:
-        self.tally.failed += 1
-        self._end(machine, "fail")
-
-    def _lose(self, machine: Machine) -> None:
-        self.tally.lost += 1
+    def _break(self, machine: Machine) -> None:
+        """The launch has failed, or the machine is lost."""
         self._end(machine, "fail")
 
     def _expire(self, machine: Machine) -> None:
         """The provider ends the lease, whatever runs."""
-        self._end(machine)
+        self._end(machine, "terminate")
 
     def _offer(self, need: Need, count: int) -> None:
         """Wakes as many parked machines as can take these jobs, the best first."""
@@ -187,12 +192,14 @@ class World:
             self._parked[machine.id] = machine
         else:
             self._parked.pop(machine.id, None)
+            self.claims.took(need, machine.resident)
             self._start(machine, self.waiting.take(need))
 
     def _start(self, machine: Machine, arrival: Arrival) -> None:
         resident = (f"{arrival.need.engine}/{arrival.model}",)
-        load_s = 0.0 if machine.resident == resident else machine.gpu.load_s
-        run = Run(arrival, self.now_s, load_s, arrival.service_s * machine.gpu.service_factor)
+        loads = machine.resident != resident
+        load_s = machine.gpu.load_s if loads else 0.0
+        run = Run(arrival, self.now_s, loads, load_s, arrival.service_s * machine.gpu.service_factor)
         machine.take(run, resident)
         self.tally.claimed(run)
         self.begun.add(run)
@@ -209,12 +216,13 @@ class World:
         if machine.state is W.READY:
             self._claim(machine)
 
-    def _end(self, machine: Machine, how: str = "terminate") -> None:
+    def _end(self, machine: Machine, how: End = "terminate") -> None:
         """The lease ends. A job that runs there is lost with it, and waits again in its old place."""
         run = machine.put_down(self.now_s) if machine.run else None
-        if machine.state is W.STARTING and how == "terminate":
-            self.tally.cancelled += 1
-        self._note("fail" if run else how, node=machine.number)
+        if run:
+            how = "fail"
+        self._note(how, node=machine.number)
+        self.tally.ending(how, was_ready=machine.ready_at is not None)
         self.tally.ended(machine, self.knowledge.sold(machine.terms), self.now_s)
         self.knowledge.leased(machine.terms, -1)
         self._forget(machine)
