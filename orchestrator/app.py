@@ -36,6 +36,7 @@ from orchestrator.fleet.clouds.switches import Switches
 from orchestrator.fleet.clouds.upkeep import Upkeep
 from orchestrator.fleet.hosting import Hosting
 from orchestrator.fleet.owners import Owners
+from orchestrator.fleet.targets import read_priors
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.jobs.remove import Remover
 from orchestrator.jobs.submit import Submitter
@@ -43,7 +44,7 @@ from orchestrator.keys import read_secret
 from orchestrator.loops import Loops
 from orchestrator.observe import Observer
 from orchestrator.parts import Parts
-from orchestrator.policy import PolicyBook
+from orchestrator.policy import PolicyBook, PolicyMemory
 from orchestrator.reconcile import Reconciler
 from orchestrator.retention import Retention
 from orchestrator.settings import Settings, SettingsError
@@ -58,6 +59,8 @@ from provider_clients.static import Static
 from scaling.states import WorkerState
 
 STOP_S_MAX = 20.0
+HOLD_PERIODS = 3
+"""A plan that is older holds no jobs back."""
 FIRST_OFFERS_S_MAX = 3.0
 log = structlog.get_logger()
 
@@ -87,6 +90,7 @@ class Orchestrator:
     async def start(self) -> None:
         parts = self.parts
         await parts.policy.load()
+        await parts.policy_memory.load()
         await parts.quotas.refresh()
         await Switches(parts.store, parts.market, parts.clock).load()
         await self._first_offers()
@@ -128,6 +132,7 @@ class Orchestrator:
         parts.dispatcher.close()
         parts.agents.feed.close()
         await parts.loops.stop()
+        await parts.policy_memory.flush()
         await parts.access.flush()
         await parts.hosting.stop()
         await self._stop_own_workers()
@@ -172,8 +177,10 @@ async def build(  # noqa: PLR0913
     applier = Applier(store, clock, leases, market, agents.hosts, dispatcher, dice)
     policy = PolicyBook(store, clock, settings)
     quotas = QuotaBook(store, clock, settings)
-    observer = Observer(store, clock, market, dispatcher, dice, clock.now(), quotas)
-    reconciler = Reconciler(observer, applier, agents, lambda: policy.current)
+    policy_memory = PolicyMemory(store, clock)
+    priors = read_priors(settings.gpu_targets)
+    observer = Observer(store, clock, market, dispatcher, dice, clock.now(), quotas, priors)
+    reconciler = Reconciler(observer, applier, agents, lambda: policy.current, policy_memory)
     submitter = Submitter(store, clock, settings, dispatcher, quotas)
     schedule = Schedule(settings.webhook_retry_s, settings.webhook_tail_s)
     parts = Parts(
@@ -196,6 +203,7 @@ async def build(  # noqa: PLR0913
         access=open_access(store, clock, settings, secret),
         quotas=quotas,
         policy=policy,
+        policy_memory=policy_memory,
         loops=Loops(),
         webhooks=Webhooks(store, clock, _sender(store, clock, settings, storage, secret), schedule, dice),
     )
@@ -210,6 +218,8 @@ def _tie(parts: Parts) -> None:
     submitter.storage_origins = parts.storage.origins
     submitter.blocked = parts.reconciler.blocked
     parts.dispatcher.limits = parts.quotas.limits
+    parts.dispatcher.holds.lasts_s = HOLD_PERIODS * parts.settings.reconcile_period_s
+    parts.reconciler.look_again = lambda seconds: parts.loops.nudge_in("reconcile", seconds)
     agents.hosted = parts.market.hosted
     agents.stop_with_us = frozenset(name for name, one in leases.providers.items() if one.stops_with_us)
     agents.drain = parts.applier.drain

@@ -27,6 +27,7 @@ class Loop:
     error: str | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     nudged: asyncio.Task[None] | None = None
+    later: asyncio.Task[None] | None = None
 
     async def turn(self) -> None:
         async with self.lock:
@@ -80,6 +81,25 @@ class Loops:
         self._tasks.add(loop.nudged)
         loop.nudged.add_done_callback(self._tasks.discard)
 
+    def nudge_in(self, name: str, seconds: float | None) -> None:
+        """Asks for a turn in so long, and not as was asked last; None: asks for none."""
+        loop = self._loops.get(name)
+        if loop is None or self._scheduler is None:
+            return
+        if loop.later is not None:
+            loop.later.cancel()
+        loop.later = None
+        if seconds is not None:
+            loop.later = asyncio.get_running_loop().create_task(
+                self._later(name, seconds), name=f"later-{name}"
+            )
+            self._tasks.add(loop.later)
+            loop.later.add_done_callback(self._tasks.discard)
+
+    async def _later(self, name: str, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds - NUDGE_WINDOW_S))
+        self.nudge(name)
+
     async def _soon(self, loop: Loop) -> None:
         await asyncio.sleep(NUDGE_WINDOW_S)
         async with loop.lock:
@@ -101,8 +121,9 @@ class Loops:
         self._scheduler.shutdown(wait=False)
         self._scheduler = None
         for loop in self._loops.values():
-            if loop.nudged is not None:
-                loop.nudged.cancel()
+            for task in (loop.nudged, loop.later):
+                if task is not None:
+                    task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def error(self, name: str) -> str | None:

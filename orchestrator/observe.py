@@ -2,19 +2,20 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.access.quotas import QuotaBook
 from orchestrator.clock import Clock
 from orchestrator.fleet.clouds.market import Market
 from orchestrator.fleet.costs import usd_between
+from orchestrator.fleet.targets import NO_PRIORS, Kind, Priors
 from orchestrator.jobs.dispatch import Dispatcher, view_of
 from orchestrator.store.protocol import Store
-from orchestrator.store.rows import Attempt, BootTime, Fleet, Job, QueuedGroup, ServiceTime, Worker
-from scaling.estimate import BOOT_PRIOR, SERVICE_PRIOR, estimate
+from orchestrator.store.rows import Attempt, Fleet, Job, QueuedGroup, ServiceTime, Worker
+from scaling.estimate import BOOT_PRIOR, LOAD_PRIOR, SERVICE_PRIOR, estimate
 from scaling.limits import count
-from scaling.snapshot import Estimates, JobGroup, Offer, Running, Snapshot, WorkerView
+from scaling.snapshot import Estimate, Estimates, JobGroup, Offer, Running, Snapshot, WorkerView
 
 DAY_S = 86_400.0
 
@@ -30,6 +31,7 @@ class Observer:
     dice: random.Random
     born: float
     quotas: QuotaBook
+    priors: Priors = NO_PRIORS
 
     async def observe(self) -> tuple[Snapshot, Fleet]:
         now = self.clock.now()
@@ -40,11 +42,14 @@ class Observer:
             groups=tuple(_group(one, now) for one in fleet.groups),
             workers=self._workers(fleet, now),
             offers=self.market.offers(),
-            estimates=estimates(fleet.service, fleet.boot, self.market.offers()),
+            estimates=estimates(fleet, self.market.offers(), self.priors),
             usd_today=sum(usd_between(lease, now - DAY_S, now) for lease in leases),
             limits=self.quotas.limits(),
             running=count((job.need, 1) for _, job in fleet.attempts),
             draws=tuple(self.dice.random() for _ in range(64)),
+            now_s=now,
+            arrived=fleet.arrived,
+            waits_s=self.dispatcher.waits.take(),
         )
         return snapshot, fleet
 
@@ -91,6 +96,7 @@ def _group(group: QueuedGroup, now: float) -> JobGroup:
         count=group.count,
         oldest_age_s=max(0.0, now - group.oldest_at),
         slack_s=group.must_start_by - now,
+        ages_s=tuple(max(0.0, now - at) for at in group.since),
     )
 
 
@@ -99,16 +105,23 @@ def _running(attempt: Attempt, job: Job, now: float) -> Running:
     return Running(job.need.engine, job.need.model, max(0.0, now - attempt.started_at), max(0.0, ends - now))
 
 
-def estimates(service: Iterable[ServiceTime], boot: Iterable[BootTime], offers: Iterable[Offer]) -> Estimates:
-    """History, shrunk to the priors where there is little of it: what an offer is known for, or else the general."""
-    priors = {(one.provider, one.gpu_class): one.boot_prior for one in offers if one.boot_prior is not None}
-    seen = {(one.provider, one.gpu_class): one.seconds for one in boot}
+def estimates(fleet: Fleet, offers: Iterable[Offer], priors: Priors = NO_PRIORS) -> Estimates:
+    """History, shrunk to the priors where there is little of it: what is told of that kind, or else the general."""
+    booted = {(one.provider, one.gpu_class): one.boot_prior for one in offers if one.boot_prior is not None}
+    seen = {(one.provider, one.gpu_class): one.seconds for one in fleet.boot}
     return Estimates(
-        service={
-            (one.engine, one.model, one.gpu_class): estimate(one.seconds, SERVICE_PRIOR) for one in service
-        },
+        service=_learned(fleet.service, priors.service, SERVICE_PRIOR),
+        load=_learned(fleet.load, priors.load, LOAD_PRIOR),
         boot={
-            kind: estimate(seen.get(kind, ()), priors.get(kind, BOOT_PRIOR))
-            for kind in sorted(seen.keys() | priors.keys())
+            kind: estimate(seen.get(kind, ()), booted.get(kind, BOOT_PRIOR))
+            for kind in sorted(seen.keys() | booted.keys())
         },
     )
+
+
+def _learned(
+    times: Iterable[ServiceTime], priors: Mapping[Kind, Estimate], general: Estimate
+) -> dict[Kind, Estimate]:
+    seen = {(one.engine, one.model, one.gpu_class): one.seconds for one in times}
+    kinds = sorted(seen.keys() | priors.keys())
+    return {kind: estimate(seen.get(kind, ()), priors.get(kind, general)) for kind in kinds}

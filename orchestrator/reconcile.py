@@ -1,7 +1,7 @@
 """The loop: observe, decide, check, apply. Its retry is its next turn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -9,6 +9,7 @@ from gpulease.contract.engines import CATALOGUE
 from orchestrator.apply import Applier
 from orchestrator.fleet.agents import Agents
 from orchestrator.observe import Observer
+from orchestrator.policy import PolicyMemory
 from orchestrator.store.rows import Attempt, Fleet, Job, Worker
 from scaling.check import check
 from scaling.decide import decide
@@ -20,6 +21,7 @@ from scaling.states import AttemptState
 
 UNHELD_S_MAX = 30.0
 """How long an attempt may be missing from its worker's list: a claim's reply may still be on its way."""
+LOOK_AGAIN_S_MIN = 0.05
 log = structlog.get_logger()
 
 
@@ -32,26 +34,48 @@ class PlanRecord:
 
 class Reconciler:
     def __init__(
-        self, observer: Observer, applier: Applier, agents: Agents, policy: Callable[[], Policy]
+        self,
+        observer: Observer,
+        applier: Applier,
+        agents: Agents,
+        policy: Callable[[], Policy],
+        memory: PolicyMemory,
     ) -> None:
         self._observer = observer
         self._applier = applier
         self._agents = agents
         self._policy = policy
+        self._memory = memory
         self._store = applier.store
         self._clock = applier.clock
         self.last: PlanRecord | None = None
+        self.look_again: Callable[[float | None], None] = lambda _seconds: None
 
     async def step(self) -> None:
         await self._end_overdue()
-        snapshot, fleet = await self._observer.observe()
-        await self._lose_stale(fleet)
-        self._applier.dispatcher.offer_held(snapshot)
+        dispatcher = self._applier.dispatcher
+        dispatcher.look()
+        try:
+            snapshot, fleet = await self._observer.observe()
+            await self._lose_stale(fleet)
+            plan = await self._decide(snapshot)
+        except Exception:
+            dispatcher.unhold()
+            raise
+        await self._applier.apply(plan)
+
+    async def _decide(self, snapshot: Snapshot) -> Plan:
+        """The plan, checked. What it holds and when it wants to look again holds from here on."""
         policy = self._policy()
+        snapshot = replace(snapshot, memory=self._memory.of(policy.name))
         plan = decide(snapshot, policy)
         check(snapshot, policy, plan)
         self.last = PlanRecord(self._clock.now(), snapshot, plan)
-        await self._applier.apply(plan)
+        self._applier.dispatcher.follow(snapshot, plan.holds)
+        again_s = plan.look_again_s
+        self.look_again(None if again_s is None else max(LOOK_AGAIN_S_MIN, again_s))
+        await self._memory.keep(policy.name, plan.memory)
+        return plan
 
     async def _end_overdue(self) -> None:
         for job in await self._store.end_overdue_jobs(now=self._clock.now()):

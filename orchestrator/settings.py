@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gpulease.contract.environment import ENGINE_SETTINGS
 
 PREFIX = "GPULEASE_"
+GPU_TARGETS = Path("gpu_targets.json")
+"""Where `gpulease bench-gpu` writes it."""
 OTHER_PROGRAMS = (
     "GPULEASE_URL",
     "GPULEASE_API_KEY",
@@ -44,6 +46,17 @@ def _split(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Surface = Literal["render", "video", "farm", "tasks"]
 Surfaces = Annotated[tuple[Surface, ...], NoDecode, BeforeValidator(_split)]
+
+
+def _numbers(value: Any) -> Any:
+    """`a=1,b=2` as names with what stands behind them."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in _split(value)]
+    return {name.strip(): number.strip() for name, _, number in parts}
+
+
+Numbers = Annotated[dict[str, float], NoDecode, BeforeValidator(_numbers)]
 Wait = Annotated[float, Field(gt=0, le=7 * 86400.0, allow_inf_nan=False)]
 Waits = Annotated[tuple[Wait, ...], NoDecode, BeforeValidator(_split)]
 
@@ -193,7 +206,17 @@ class Settings(BaseSettings):
     salad_storage_gb: int = Field(default=50, ge=1, le=250)
     salad_countries: Names = ()
 
+    gpu_targets: Path | None = Field(
+        default=None,
+        description="What jobs take, until history tells. Unset: gpu_targets.json, if it is here.",
+    )
+
     policy_name: str = "whatif"
+    policy_aim: Literal["cheap", "balanced", "fast"] = "balanced"
+    policy_target_p95_s: float | None = Field(default=None, gt=0, le=86_400)
+    policy_knobs: Numbers = Field(
+        default_factory=dict, description="Numbers of the named policy alone: name=1,other=2."
+    )
     policy_idle_s: float = Field(
         default=300.0, ge=0, validation_alias=AliasChoices("GPULEASE_POLICY_IDLE_S", "GPU_IDLE_TIMEOUT")
     )
@@ -285,6 +308,8 @@ def load(**given: Any) -> Settings:
     faults += _storage_faults(settings)
     if faults:
         raise SettingsError("\n".join(faults))
+    if settings.gpu_targets is None and GPU_TARGETS.is_file():
+        return settings.model_copy(update={"gpu_targets": GPU_TARGETS})
     return settings
 
 

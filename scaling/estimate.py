@@ -1,13 +1,15 @@
 """How long things take: history shrunk to a prior, fall-backs where there is none, and what is left of a run."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from scaling.snapshot import Estimate, Estimates, Need
 
 PRIOR_WEIGHT = 3.0
 """The prior counts as so many samples, so that one odd first job does not steer the fleet."""
 SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0, p99_s=300.0)
+LOAD_PRIOR = Estimate(mean_s=15.0, p90_s=45.0, p99_s=120.0)
+NOTHING_LOADS = Estimate(mean_s=0.0, p90_s=0.0)
 BOOT_PRIOR = Estimate(mean_s=60.0, p90_s=180.0, p99_s=600.0)
 OVERRUN_SHARE = 0.1
 """What has overrun its mean is taken to need a tenth of its age more: long runs have long tails."""
@@ -38,12 +40,22 @@ def remaining_s(whole: Estimate, elapsed_s: float) -> float:
 
 def service_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:
     """The exact model on this class, else the engine on this class, else the engine anywhere, else the prior."""
-    exact = estimates.service.get((need.engine, need.model or "", gpu_class))
+    return _nearest(estimates.service, need, gpu_class) or SERVICE_PRIOR
+
+
+def load_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:
+    """The same of loading its model; where nothing is known, a job that names none waits for none."""
+    prior = NOTHING_LOADS if need.model is None else LOAD_PRIOR
+    return _nearest(estimates.load, need, gpu_class) or prior
+
+
+def _nearest(known: Mapping[tuple[str, str, str], Estimate], need: Need, gpu_class: str) -> Estimate | None:
+    exact = known.get((need.engine, need.model or "", gpu_class))
     if exact is not None:
         return exact
-    same_engine = [(key, one) for key, one in estimates.service.items() if key[0] == need.engine]
+    same_engine = [(key, one) for key, one in known.items() if key[0] == need.engine]
     here = [one for key, one in same_engine if key[2] == gpu_class]
-    return _pooled(here) or _pooled([one for _, one in same_engine]) or SERVICE_PRIOR
+    return _pooled(here) or _pooled([one for _, one in same_engine])
 
 
 def boot_estimate(estimates: Estimates, provider: str, gpu_class: str) -> Estimate:
@@ -78,6 +90,7 @@ class Times:
     def __init__(self, estimates: Estimates) -> None:
         self._estimates = estimates
         self._service: dict[tuple[str, str | None, str], Estimate] = {}
+        self._load: dict[tuple[str, str | None, str], Estimate] = {}
         self._boot: dict[tuple[str, str], Estimate] = {}
 
     def service(self, need: Need, gpu_class: str) -> Estimate:
@@ -85,6 +98,12 @@ class Times:
         if key not in self._service:
             self._service[key] = service_estimate(self._estimates, need, gpu_class)
         return self._service[key]
+
+    def load(self, need: Need, gpu_class: str) -> Estimate:
+        key = (need.engine, need.model, gpu_class)
+        if key not in self._load:
+            self._load[key] = load_estimate(self._estimates, need, gpu_class)
+        return self._load[key]
 
     def boot(self, provider: str, gpu_class: str) -> Estimate:
         key = (provider, gpu_class)

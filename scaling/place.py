@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Protocol
 
 from scaling.snapshot import Capability, Need, WorkerView
@@ -15,7 +14,7 @@ LEASE_MARGIN_S = 60.0
 """Kept free at the hard end of a lease, for what a job still has to hand in."""
 Holds = Mapping[Need, int]
 """How many jobs of a need stay for workers that have their model, as the last plan says."""
-NO_HOLDS: Holds = MappingProxyType({})
+NO_HOLDS: Holds = {}
 
 
 class Host(Protocol):
@@ -132,7 +131,7 @@ def best_worker(
         idle_s = worker.idle_s if worker.idle_s is not None else 0.0
         return (not worker.owned, not warm(need, worker.resident), idle_s, worker.usd_per_hour, worker.id)
 
-    fitting = [
-        one for one in free if may_take(need, count, one.resident, holds) and runnable(need, one, one.id)
-    ]
+    all_held = bool(holds) and count <= holds.get(need, 0)
+    able = (one for one in free if warm(need, one.resident)) if all_held else free
+    fitting = [one for one in able if runnable(need, one, one.id)]
     return min(fitting, key=order).id if fitting else None

@@ -258,7 +258,9 @@ class Agents:
         return claimed is not None and claimed.attempt.state is AttemptState.RUNNING
 
     async def _hint(self, worker: Worker) -> wire.Prefetch | None:
-        job = await self._store.peek_next(worker.id, limits=self._dispatcher.limits())
+        job = await self._store.peek_next(
+            worker.id, limits=self._dispatcher.limits(), holds=self._dispatcher.holds.current()
+        )
         if job is None or not (urls := await self._inputs.urls(job)):
             return None
         return wire.Prefetch(job_id=job.id, inputs=urls)

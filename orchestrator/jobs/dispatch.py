@@ -1,17 +1,21 @@
 """Parked claims: an idle worker's long poll is answered the moment a fitting job is there."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpulease.contract.agent import ClaimRequest
 from orchestrator.clock import Clock
+from orchestrator.jobs.holds import HoldBook
+from orchestrator.jobs.waits import Waits
 from orchestrator.store import rules
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Worker
 from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningLimits, bounds
-from scaling.place import best_worker
+from scaling.place import best_worker, warm
+from scaling.plan import Hold
 from scaling.snapshot import Need, Snapshot, WorkerView
+from scaling.states import WorkerState
 
 
 @dataclass(slots=True)
@@ -23,13 +27,23 @@ class Parked:
 
 
 class Dispatcher:
-    """Claims look before they wait, and are parked before they look, so that no job slips between."""
+    """Claims look before they wait, and are parked before they look, so that no job slips between.
+
+    A new job wakes a worker that has its model at once. Where a busy one has it, waiting for that may be cheaper than
+    loading it again: then others are left asleep until the next plan has said how many such jobs it holds.
+    """
 
     def __init__(self, store: Store, clock: Clock, on_claim: Callable[[Claimed], None]) -> None:
         self._store = store
         self._clock = clock
         self._on_claim = on_claim
         self._parked: dict[str, Parked] = {}
+        self._models_at_work: frozenset[str] = frozenset()
+        self._left_to_plan: set[Need] = set()
+        self._due: set[Need] = set()
+        """Needs that were left to the plan that is made now."""
+        self.holds = HoldBook(clock)
+        self.waits = Waits()
         self.limits: Callable[[], RunningLimits] = lambda: NO_LIMITS
         self.closed = False
         self.resting: set[str] = set()
@@ -47,7 +61,7 @@ class Dispatcher:
             try:
                 claimed = await self._claim(worker.id, asked)
                 if claimed is not None:
-                    self._on_claim(claimed)
+                    self._note(claimed, asked.resident)
                     return claimed
                 if not await _woken(spot.wake, deadline - self._clock.now()) or spot.released:
                     return None
@@ -64,28 +78,69 @@ class Dispatcher:
             resident=asked.resident,
             now=self._clock.now(),
             limits=self.limits(),
+            holds=self.holds.current(),
         )
 
-    def offer(self, need: Need, count: int = 1) -> None:
-        """Wakes as many parked workers as can take these jobs, the best first."""
-        for _ in range(min(count, len(self._parked))):
-            free = [spot.view for spot in self._parked.values() if not spot.wake.is_set()]
-            chosen = best_worker(need, free)
+    def _note(self, claimed: Claimed, resident: tuple[str, ...]) -> None:
+        need = claimed.job.need
+        self.holds.took(need, resident)
+        self.waits.note(claimed)
+        self._models_at_work |= _models((*resident, _key(need)) if need.model else resident)
+        self._on_claim(claimed)
+
+    def offer(self, need: Need, count: int = 1) -> bool:
+        """Wakes as many parked workers as can take these new jobs, the best first. True where some are left to the
+        next plan; `leave_to_plan` says so once they are stored.
+        """
+        held = _key(need) in self._models_at_work or need in self.holds.current()
+        woken = self._wake(need, count, count if held else 0)
+        return held and woken < count
+
+    def leave_to_plan(self, needs: Iterable[Need]) -> None:
+        self._left_to_plan.update(needs)
+
+    def _wake(self, need: Need, count: int, held: int) -> int:
+        """Of `count` jobs, `held` are for workers that have their model. How many workers it woke."""
+        for woken in range(count):
+            free = {spot.view.id: spot.view for spot in self._parked.values() if not spot.wake.is_set()}
+            chosen = best_worker(need, tuple(free.values()), count=count - woken, holds={need: held})
             if chosen is None:
-                return
+                return woken
             self._parked[chosen].wake.set()
+            held -= held > 0 and warm(need, free[chosen].resident)
+        return count
+
+    def look(self) -> None:
+        """A plan begins to be made: it sees all that was left to it until now."""
+        self._due |= self._left_to_plan
+        self._left_to_plan = set()
+
+    def follow(self, snapshot: Snapshot, holds: Sequence[Hold]) -> None:
+        """A plan was made. Wakes who can take what was left to it, or what one before held and it does not, or what
+        a limit may have held back and does not any more, however that came.
+        """
+        due = self._due | self.holds.needs()
+        self._due = set()
+        self.holds.put(holds)
+        at_work = (one for one in snapshot.workers if one.running and one.state is WorkerState.READY)
+        self._models_at_work = _models(name for worker in at_work for name in worker.resident)
+        held = self.holds.current()
+        for group in snapshot.groups if self._parked else ():
+            left = [one.left for one in bounds(group.need, snapshot.limits, snapshot.running)]
+            if left or (due and group.need in due):
+                self._wake(group.need, min([group.count, *left]), held.get(group.need, 0))
+
+    def unhold(self) -> None:
+        """No plan could be made: nothing is held, and whoever may have been left asleep looks."""
+        if self._due or self.holds.needs():
+            self._due = set()
+            self.holds.put(())
+            self.look_again()
 
     def ended(self, need: Need) -> None:
         """A job of this need runs no more. Where a limit holds such jobs back, the next one may begin."""
         if any(bounds(need, self.limits(), NOTHING_RUNS)):
-            self.offer(need)
-
-    def offer_held(self, snapshot: Snapshot) -> None:
-        """Wakes who can take jobs that a limit may have held back and does not any more, however that came."""
-        for group in snapshot.groups if self._parked else ():
-            left = [one.left for one in bounds(group.need, snapshot.limits, snapshot.running)]
-            if left:
-                self.offer(group.need, min(group.count, *left))
+            self._left_to_plan |= {need} if self.offer(need) else set()
 
     def release(self, worker_id: str) -> None:
         """Ends a parked claim, so that its worker hears at once that it should drain or stop."""
@@ -121,6 +176,16 @@ def view_of(worker: Worker, resident: tuple[str, ...], now: float) -> WorkerView
         idle_s=-last,
         owned=worker.owned,
     )
+
+
+def _key(need: Need) -> str:
+    """How its model is called among those in memory; of any of its engine, where it names none."""
+    return f"{need.engine}/{need.model or ''}"
+
+
+def _models(names: Iterable[str]) -> frozenset[str]:
+    """Also each one's engine alone, for needs that name no model."""
+    return frozenset(part for name in names for part in (name, f"{name.partition('/')[0]}/"))
 
 
 async def _woken(event: asyncio.Event, timeout_s: float) -> bool:

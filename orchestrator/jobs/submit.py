@@ -90,9 +90,13 @@ class Submitter:
 
     async def _keep(self, jobs: list[NewJob], asked: Asked) -> list[Submitted]:
         storing = asyncio.ensure_future(self._store.submit_jobs(jobs, by=asked.by))
-        for need, count in Counter(job.need for job in jobs).items():
-            self._dispatcher.offer(need, count)
-        return await storing
+        counts = Counter(job.need for job in jobs)
+        left = [need for need, count in counts.items() if self._dispatcher.offer(need, count)]
+        try:
+            return await storing
+        finally:
+            # Not before: the plan that is to see them must find them stored.
+            self._dispatcher.leave_to_plan(left)
 
     async def _is_repeated(self, job: NewJob) -> bool:
         key = job.idempotency_key

@@ -283,6 +283,10 @@ class Store(Accounts, Protocol):
         self, name: str, value: Any, *, who: str, now: float, by: By | None = None
     ) -> None: ...
 
+    async def note(self, name: str, value: Any, *, now: float) -> None:
+        """As `write_setting`, of what nobody asked for: it makes no event, and a power cut may undo it."""
+        ...
+
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         """Removes jobs that finished before then with all that hangs on them, expired uploads, and workers
         gone before then (their leases stay). At most 1,000 jobs at once.

@@ -96,11 +96,11 @@ async def test_the_next_look_wakes_whoever_can_take_what_is_held_no_more(yard):
         await town.submit()
     group = JobGroup(Need("csm", owner="ann"), 3)
     held = Snapshot((group,), limits=town.book.limits())
-    yard.dispatcher.offer_held(held)
+    yard.dispatcher.follow(held, ())
     assert not any(one.wake.is_set() for one in yard.dispatcher._parked.values())
     number = (await town.store.get_user("ann")).subscription_id
     await town.subscription(Quota(running_max=2), number)
     await town.book.refresh()
-    yard.dispatcher.offer_held(replace(held, limits=town.book.limits()))
+    yard.dispatcher.follow(replace(held, limits=town.book.limits()), ())
     await settled(lambda: len(yard.begun) == 2)
     assert len(yard.dispatcher.parked()) == 2

@@ -113,6 +113,9 @@ class LedgerVerbs(Model):
         self.record(moves.setting_written(name, who, now))
         self.audit(by, changes.setting_written(name, before, value, now))
 
+    async def note(self, name: str, value: Any, *, now: float) -> None:  # noqa: ARG002
+        self.world.settings[name] = copy.deepcopy(value)
+
     async def forget_job(self, job_id: str, *, now: float, by: By | None = None) -> Purged | None:
         job = self.world.jobs.get(job_id)
         if job is None or job.finished_at is None:

@@ -41,9 +41,13 @@ def read_setting(database: Database, name: str) -> Any | None:
 
 def write_setting(database: Database, written: Setting, by: By | None) -> None:
     before = read_setting(database, written.name)
-    database.execute(_WRITE_SETTING, (written.name, to_json(written.value), written.at, written.who))
+    note(database, written)
     events.record(database, moves.setting_written(written.name, written.who, written.at))
     audit.record(database, by, changes.setting_written(written.name, before, written.value, written.at))
+
+
+def note(database: Database, written: Setting) -> None:
+    database.execute(_WRITE_SETTING, (written.name, to_json(written.value), written.at, written.who))
 
 
 def add_host_fault(database: Database, fault: HostFault) -> None:

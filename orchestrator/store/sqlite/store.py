@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows, rules
+from orchestrator.store.moves import US
 from orchestrator.store.people import By
 from orchestrator.store.sqlite import (
     attempts,
@@ -269,6 +270,9 @@ class SqliteStore(SqliteAccounts):
         self, name: str, value: Any, *, who: str, now: float, by: By | None = None
     ) -> None:
         await self._writer.do_durably(records.write_setting, records.Setting(name, value, who, now), by)
+
+    async def note(self, name: str, value: Any, *, now: float) -> None:
+        await self._writer.do(records.note, records.Setting(name, value, US, now))
 
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         return await self._writer.do(retention.purge, finished_before, now)
