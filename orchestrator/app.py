@@ -44,7 +44,7 @@ from orchestrator.keys import read_secret
 from orchestrator.loops import Loops
 from orchestrator.observe import Observer
 from orchestrator.parts import Parts
-from orchestrator.policy import PolicyBook, PolicyMemory
+from orchestrator.policy import PolicyBook
 from orchestrator.reconcile import Reconciler
 from orchestrator.retention import Retention
 from orchestrator.settings import Settings, SettingsError
@@ -90,7 +90,6 @@ class Orchestrator:
     async def start(self) -> None:
         parts = self.parts
         await parts.policy.load()
-        await parts.policy_memory.load()
         await parts.quotas.refresh()
         await Switches(parts.store, parts.market, parts.clock).load()
         await self._first_offers()
@@ -132,7 +131,7 @@ class Orchestrator:
         parts.dispatcher.close()
         parts.agents.feed.close()
         await parts.loops.stop()
-        await parts.policy_memory.flush()
+        await parts.policy.memory.flush()
         await parts.access.flush()
         await parts.hosting.stop()
         await self._stop_own_workers()
@@ -177,11 +176,9 @@ async def build(  # noqa: PLR0913
     applier = Applier(store, clock, leases, market, agents.hosts, dispatcher, dice)
     policy = PolicyBook(store, clock, settings)
     quotas = QuotaBook(store, clock, settings)
-    policy_memory = PolicyMemory(store, clock)
-    priors = read_priors(settings.gpu_targets)
-    observer = Observer(store, clock, market, dispatcher, dice, clock.now(), quotas, priors)
-    reconciler = Reconciler(observer, applier, agents, lambda: policy.current, policy_memory)
-    submitter = Submitter(store, clock, settings, dispatcher, quotas)
+    observer = Observer(
+        store, clock, market, dispatcher, dice, clock.now(), quotas, read_priors(settings.gpu_targets)
+    )
     schedule = Schedule(settings.webhook_retry_s, settings.webhook_tail_s)
     parts = Parts(
         settings=settings,
@@ -189,7 +186,7 @@ async def build(  # noqa: PLR0913
         store=store,
         storage=storage,
         dispatcher=dispatcher,
-        submitter=submitter,
+        submitter=Submitter(store, clock, settings, dispatcher, quotas),
         remover=Remover(store, storage, agents.logs, agents.feed, clock),
         agents=agents,
         market=market,
@@ -199,11 +196,10 @@ async def build(  # noqa: PLR0913
         owners=Owners(store, clock, secret, _enrolment_key(settings), "buffer" in settings.providers),
         hosting=Hosting(store, deployment, host_environments(settings, clients), settings.data / "hosts"),
         missing=missing_of(settings),
-        reconciler=reconciler,
+        reconciler=Reconciler(observer, applier, agents, policy),
         access=open_access(store, clock, settings, secret),
         quotas=quotas,
         policy=policy,
-        policy_memory=policy_memory,
         loops=Loops(),
         webhooks=Webhooks(store, clock, _sender(store, clock, settings, storage, secret), schedule, dice),
     )

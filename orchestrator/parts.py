@@ -17,7 +17,7 @@ from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.jobs.remove import Remover
 from orchestrator.jobs.submit import Submitter
 from orchestrator.loops import Loops
-from orchestrator.policy import PolicyBook, PolicyMemory
+from orchestrator.policy import PolicyBook
 from orchestrator.reconcile import Reconciler
 from orchestrator.settings import Settings
 from orchestrator.storage.protocol import Storage
@@ -47,6 +47,5 @@ class Parts:
     access: Access
     quotas: QuotaBook
     policy: PolicyBook
-    policy_memory: PolicyMemory
     webhooks: Webhooks
     loops: Loops

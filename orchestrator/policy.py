@@ -83,11 +83,12 @@ class PolicyBook:
     def __init__(self, store: Store, clock: Clock, settings: Settings) -> None:
         self._store = store
         self._clock = clock
-        self._settings = settings
         self.current = _seed(settings)
+        self.memory = PolicyMemory(store, clock)
 
     async def load(self) -> None:
         """The stored policy wins over the settings, which only seed it."""
+        await self.memory.load()
         stored = await self._store.read_setting(SETTING)
         if stored is not None:
             self.current = PolicyBody.model_validate(stored).policy()

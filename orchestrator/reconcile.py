@@ -9,13 +9,12 @@ from gpulease.contract.engines import CATALOGUE
 from orchestrator.apply import Applier
 from orchestrator.fleet.agents import Agents
 from orchestrator.observe import Observer
-from orchestrator.policy import PolicyMemory
+from orchestrator.policy import PolicyBook
 from orchestrator.store.rows import Attempt, Fleet, Job, Worker
 from scaling.check import check
 from scaling.decide import decide
 from scaling.place import runnable
 from scaling.plan import Plan
-from scaling.policy import Policy
 from scaling.snapshot import Need, Snapshot
 from scaling.states import AttemptState
 
@@ -33,19 +32,11 @@ class PlanRecord:
 
 
 class Reconciler:
-    def __init__(
-        self,
-        observer: Observer,
-        applier: Applier,
-        agents: Agents,
-        policy: Callable[[], Policy],
-        memory: PolicyMemory,
-    ) -> None:
+    def __init__(self, observer: Observer, applier: Applier, agents: Agents, policy: PolicyBook) -> None:
         self._observer = observer
         self._applier = applier
         self._agents = agents
         self._policy = policy
-        self._memory = memory
         self._store = applier.store
         self._clock = applier.clock
         self.last: PlanRecord | None = None
@@ -66,15 +57,15 @@ class Reconciler:
 
     async def _decide(self, snapshot: Snapshot) -> Plan:
         """The plan, checked. What it holds and when it wants to look again holds from here on."""
-        policy = self._policy()
-        snapshot = replace(snapshot, memory=self._memory.of(policy.name))
+        policy = self._policy.current
+        snapshot = replace(snapshot, memory=self._policy.memory.of(policy.name))
         plan = decide(snapshot, policy)
         check(snapshot, policy, plan)
         self.last = PlanRecord(self._clock.now(), snapshot, plan)
         self._applier.dispatcher.follow(snapshot, plan.holds)
         again_s = plan.look_again_s
         self.look_again(None if again_s is None else max(LOOK_AGAIN_S_MIN, again_s))
-        await self._memory.keep(policy.name, plan.memory)
+        await self._policy.memory.keep(policy.name, plan.memory)
         return plan
 
     async def _end_overdue(self) -> None:
@@ -96,7 +87,7 @@ class Reconciler:
     def _lost(self, attempt: Attempt, job: Job, worker: Worker) -> str | None:
         now = self._clock.now()
         silent_s = now - max(worker.heartbeat_at or 0.0, self._observer.born)
-        if worker.owned and silent_s > self._policy().silent_s_max:
+        if worker.owned and silent_s > self._policy.current.silent_s_max:
             return f"its owner's machine is offline: no heartbeat for {silent_s:.0f} s"
         held = self._agents.held.get(attempt.worker_id)
         if (
