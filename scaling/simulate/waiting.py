@@ -80,7 +80,7 @@ class Waiting:
 
     def heads(self, now_s: float) -> list[Candidate]:
         return [
-            Candidate(need, now_s - group.waiters[0][1], group.slack_s(now_s))
+            Candidate(need, now_s - group.waiters[0][1], group.slack_s(now_s), len(group.waiters))
             for need, group in self._groups.items()
         ]
 

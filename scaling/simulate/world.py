@@ -54,7 +54,6 @@ class World:
         self.scenario = scenario
         self.now_s = 0.0
         self.changed = False
-        self.happened_at = 0.0
         self.arrived = 0
         self.machines: dict[str, Machine] = {}
         self.waiting = Waiting()
@@ -68,12 +67,12 @@ class World:
         self._agenda: list[Happening] = []
         self._numbered = 0
         self._intents = 0
+        self._moved_at = 0.0
+        self._stuck_s = STUCK_S + 10 * max((one.service_s for one in trace.arrivals), default=0.0)
 
     def stuck(self, now_s: float) -> bool:
-        """Whether nothing has happened for so long, and nothing runs, that who waits is waiting for nothing."""
-        if now_s - self.happened_at <= STUCK_S:
-            return False
-        return not any(one.run for one in self.machines.values())
+        """Whether no job has come or ended for so long that those which are left never will."""
+        return now_s - self._moved_at > self._stuck_s
 
     def next_s(self) -> float:
         """When the next thing happens by itself; infinite if nothing does."""
@@ -83,11 +82,11 @@ class World:
         """The next thing happens. What was to become of a machine that is gone does not."""
         at_s, _, handler, machine = heapq.heappop(self._agenda)
         if machine.state is not W.GONE:
-            self.now_s = self.happened_at = at_s
+            self.now_s = at_s
             handler(machine)
 
     def arrive(self, arrival: Arrival) -> None:
-        self.now_s = self.happened_at = arrival.t_s
+        self.now_s = self._moved_at = arrival.t_s
         self.arrived += 1
         self._note("arrival", job=arrival.row, model=arrival.model)
         self.waiting.add(arrival)
@@ -208,6 +207,7 @@ class World:
 
     def _finish(self, machine: Machine) -> None:
         run = machine.put_down(self.now_s)
+        self._moved_at = self.now_s
         machine.jobs_done += 1
         self.tally.done(run, self.now_s)
         self.knowledge.finished(run, machine.terms.gpu_class)

@@ -4,16 +4,16 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpulease.cli.policy.changes import bounded, policy_of
 from gpulease.cli.terminal import AsJson, duration, err, fail, show_json, show_table, usd
-from scaling.check import PlanError
-from scaling.simulate import Report, ScenarioError, TraceError, read_scenario, read_trace
-from scaling.simulate import simulate as run_world
-from scaling.simulate.log import Event, Log, log_file, silent
+
+if TYPE_CHECKING:
+    from scaling.policy import Policy
+    from scaling.simulate import Report, Scenario, Trace
+    from scaling.simulate.log import Event, Log
 
 SILENT_S = 2.0
 EVERY_S = 5.0
@@ -24,11 +24,11 @@ class Progress:
     """Says on stderr how far a run is that takes long, and passes the events on."""
 
     jobs: int
-    log: Log = silent
+    log: "Log"
     done: int = 0
     tell_at: float = field(default_factory=lambda: time.monotonic() + SILENT_S)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: "Event") -> None:
         self.log(event)
         self.done += event["e"] == "finish"
         now = time.monotonic()
@@ -58,18 +58,16 @@ def simulate(
 
     For example: `gpulease simulate --trace jobs.csv --scenario salad --set target_p95_s=90`.
     """
+    from gpulease.cli.policy.changes import bounded, policy_of
+    from scaling.simulate import ScenarioError, TraceError, read_scenario, read_trace
+
     wanted = policy_of(policy, changes or [])
     try:
         world = bounded(read_scenario(scenario), wanted, changes or [])
         arrivals = read_trace(trace, speed)
     except (ScenarioError, TraceError) as error:
         fail(str(error), 2)
-    with ExitStack() as stack:
-        log = stack.enter_context(log_file(events)) if events else silent
-        try:
-            report = run_world(arrivals, world, wanted, seed, Progress(len(arrivals.arrivals), log))
-        except PlanError as error:
-            fail(f"policy {policy!r} made a plan that must not be applied: {error}")
+    report = _run(arrivals, world, wanted, seed, events)
     if as_json:
         asked = {"trace": str(trace), "scenario": world.name, "speed": speed, "policy": policy, "seed": seed}
         show_json(asked | asdict(report))
@@ -79,7 +77,20 @@ def simulate(
         fail(f"{report.unfinished} jobs never ran: no machine was there for them, and none was bought")
 
 
-def _rows(report: Report) -> list[tuple[str, str]]:
+def _run(trace: "Trace", scenario: "Scenario", policy: "Policy", seed: int, events: Path | None) -> "Report":
+    from scaling.check import PlanError
+    from scaling.simulate import simulate as run_world
+    from scaling.simulate.log import log_file, silent
+
+    with ExitStack() as stack:
+        log = stack.enter_context(log_file(events)) if events else silent
+        try:
+            return run_world(trace, scenario, policy, seed, Progress(len(trace.arrivals), log))
+        except PlanError as error:
+            fail(f"policy {policy.name!r} made a plan that must not be applied: {error}")
+
+
+def _rows(report: "Report") -> list[tuple[str, str]]:
     waits = (report.wait_mean_s, report.wait_p50_s, report.wait_p95_s, report.wait_p99_s, report.wait_max_s)
     parts = (report.busy_s, report.load_s, report.boot_s, report.idle_s)
     ended = f"{report.failed} failed, {report.cancelled} cancelled, {report.withdrawn} withdrawn before"
