@@ -9,6 +9,7 @@ from gpulease import __version__
 from gpulease.cli import bench_gpu, doctor, fleet, jobs, providers, run, server, upload, webhooks
 from gpulease.cli.demo import story
 from gpulease.cli.people import audit, keys, projects, users
+from gpulease.cli.policy import in_force
 from gpulease.cli.policy.simulate import simulate
 from gpulease.cli.terminal import err
 from gpulease.client import BadCredentials, ClientError, Unreachable
@@ -54,6 +55,7 @@ for panel, commands in (
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(providers.app, name="providers", rich_help_panel="Fleet")
+app.add_typer(in_force.app, name="policy", rich_help_panel="Fleet")
 app.add_typer(keys.app, name="keys", rich_help_panel="Programs")
 app.add_typer(projects.app, name="projects", rich_help_panel="People")
 app.command(rich_help_panel="People")(audit.audit)

@@ -111,3 +111,39 @@ async def test_it_can_be_started_again():
         while body.turns < turns + 2:
             await asyncio.sleep(0.01)
     await loops.stop()
+
+
+async def test_a_turn_may_be_asked_for_later_and_the_last_word_counts():
+    body = Counter()
+    loops = await started(body, 3600)
+    loops.nudge_in("it", 3600)
+    loops.nudge_in("it", 0.2)
+    before = time.monotonic()
+    await asyncio.wait_for(body.ran.wait(), 5)
+    assert time.monotonic() - before >= 0.19
+    loops.nudge_in("it", 0.1)
+    loops.nudge_in("it", None)
+    await asyncio.sleep(0.3)
+    assert body.turns == 1
+    loops.nudge_in("it", 3600)
+    await asyncio.wait_for(loops.stop(), 2)
+    loops.nudge_in("it", 0.01)
+    loops.nudge_in("other", 0.01)
+
+
+async def test_a_turn_may_ask_for_the_next():
+    loops = Loops()
+    turns = []
+
+    async def body():
+        turns.append(time.monotonic())
+        loops.nudge_in("it", 0.1)
+
+    loops.add("it", body, 3600)
+    loops.start()
+    loops.nudge("it")
+    async with asyncio.timeout(5):
+        while len(turns) < 4:
+            await asyncio.sleep(0.01)
+    assert turns[3] - turns[0] >= 0.29
+    await loops.stop()
