@@ -37,15 +37,17 @@ class Looks:
         self.due_s = min(self.due_s, self._world.now_s + self._world.scenario.loop.nudge_s)
 
     def look(self) -> None:
-        """Looks now, and again at once while a launch without a delay waits for its second look."""
+        """Looks now, and again at once while a launch without a delay waits for its second look.
+
+        What ends by the plan nudges the loop, as in production.
+        """
         world = self._world
-        world.now_s = max(world.now_s, self.due_s)
+        world.now_s, world.changed = max(world.now_s, self.due_s), False
         for _ in range(LOOKS_AT_ONCE_MAX):
             plan = self._step()
             if not any(isinstance(one, Launch) and one.delay_s <= 0 for one in plan.actions):
                 break
         world.hold(plan.holds)
-        world.changed = False
         self.due_s = self._next_s(plan)
 
     def _next_s(self, plan: Plan) -> float:

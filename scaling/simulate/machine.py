@@ -53,8 +53,6 @@ class Machine:
     run: Run | None = None
     freed_at: float = 0.0
     jobs_done: int = 0
-    busy_s: float = 0.0
-    lost_s: float = 0.0
     _view: WorkerView | None = field(default=None, repr=False)
     _viewed_at: float = -1.0
 
