@@ -1,6 +1,7 @@
 """Holds at the dispatcher: who is woken by a job, whom a plan leaves asleep, and that nobody sleeps over a job."""
 
 import asyncio
+import random
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from test_quotas_dispatch import settled
 from gpulease.contract.agent import ClaimRequest
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.store import rows
+from scaling.place import warm
 from scaling.plan import Hold
 from scaling.snapshot import Capability, JobGroup, Need, Running, Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -37,10 +39,15 @@ class Yard:
         speech = (Capability("csm", "x", ("small", "large")),)
         said = rows.Registration("incarnation", speech, "cpu", 8.0, 1)
         assert await self.town.store.register_worker(name, said, now=self.town.clock.now())
+        await self.ask(name, *resident)
+
+    async def ask(self, name, *resident):
+        """Its claim is parked, or gets something."""
         worker = await self.town.store.get_worker(name)
+        had = len(self.begun)
         asked = ClaimRequest(incarnation="incarnation", nonce=uuid4().hex, wait_s=20, resident=resident)
         self.claims.append(asyncio.create_task(self.dispatcher.claim(worker, asked)))
-        await settled(lambda: name in {*self.dispatcher.parked(), *self.who()})
+        await settled(lambda: name in self.dispatcher.parked() or len(self.begun) > had)
         await self.rest()
 
     async def rest(self):
@@ -49,12 +56,15 @@ class Yard:
         await self.town.store.read_fleet()
         await asyncio.sleep(0.02)
 
-    async def submit(self, need=SMALL, count=1):
-        """As `Submitter` does."""
+    async def store(self, need, count):
         now = self.town.clock.now()
         jobs = [rows.NewJob(str(uuid4()), need, {}, now, now + 3600, 1200) for _ in range(count)]
-        left = self.dispatcher.offer(need, count)
         await self.town.store.submit_jobs(jobs)
+
+    async def submit(self, need=SMALL, count=1):
+        """As `Submitter` does."""
+        left = self.dispatcher.offer(need, count)
+        await self.store(need, count)
         self.dispatcher.leave_to_plan([need] if left else [])
         await self.rest()
 
@@ -144,6 +154,16 @@ async def test_a_warm_worker_that_takes_a_held_job_leaves_the_others_rest_as_it_
     assert yard.who() == ["a", "warm"]
 
 
+async def test_a_warm_worker_that_is_woken_counts_as_one_that_is_held_for(yard):
+    """Of three jobs two are held. The warm worker takes one of those, and the cold one what is not held."""
+    await yard.park("warm", *WARM)
+    await yard.park("cold")
+    await yard.store(SMALL, 3)
+    yard.dispatcher.leave_to_plan([SMALL])
+    await yard.plan((SMALL, 2))
+    assert yard.who() == ["cold", "warm"]
+
+
 async def test_old_holds_count_no_more(yard):
     """The loop stalls; a worker that asks again gets the job."""
     await yard.plan()
@@ -182,9 +202,7 @@ async def test_a_job_that_is_stored_after_the_look_waits_for_the_next_plan(yard)
     await yard.plan()
     assert yard.dispatcher.offer(SMALL)
     yard.dispatcher.look()
-    await yard.town.store.submit_jobs(
-        [rows.NewJob("late", SMALL, {}, yard.town.clock.now(), yard.town.clock.now() + 3600, 1200)]
-    )
+    await yard.store(SMALL, 1)
     yard.dispatcher.leave_to_plan([SMALL])
     yard.dispatcher.follow(Snapshot(workers=(BUSY_WARM,)), ())
     await yard.rest()
@@ -230,3 +248,29 @@ async def test_waits_are_told_once_each_and_of_first_attempts_only(yard):
     await yard.park("c")
     assert len(yard.begun) == 3
     assert waits.take() == (12.0,)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_each_plan_nobody_sleeps_over_a_job_that_is_not_held(yard, seed):
+    """Whatever was submitted, finished, held and not held any more before."""
+    dice = random.Random(seed)
+    for number in range(5):
+        await yard.park(f"w{number}", *dice.choice([(), WARM, ("csm/large",)]))
+    ended = 0
+    for _ in range(25):
+        for _ in range(dice.randrange(3)):
+            await yard.submit(dice.choice([SMALL, LARGE]), dice.randrange(1, 3))
+        if dice.random() < 0.5 and ended < len(yard.begun):
+            done = yard.begun[ended]
+            ended += 1
+            await yard.town.finish(done)
+            await yard.ask(done.attempt.worker_id, f"csm/{done.job.need.model}")
+        holds = {need: dice.randrange(4) for need in (SMALL, LARGE) if dice.random() < 0.7}
+        await yard.plan(*holds.items(), workers=dice.choice([(), (BUSY_WARM,)]))
+        waiting = {one.need: one.count for one in (await yard.town.store.read_fleet()).groups}
+        asleep = [spot.view.resident for spot in yard.dispatcher._parked.values()]
+        for need, count in waiting.items():
+            held = yard.dispatcher.holds.current().get(need, 0)
+            assert not asleep or count <= held, (need, count, held)
+            assert not any(warm(need, resident) for resident in asleep)
+    assert ended
