@@ -12,7 +12,7 @@ from orchestrator.store import rules
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Worker
 from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningLimits, bounds
-from scaling.place import best_worker, warm
+from scaling.place import Holds, best_worker, warm
 from scaling.plan import Hold
 from scaling.snapshot import Need, Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -58,11 +58,15 @@ class Dispatcher:
         while not self.closed:
             spot = Parked(view_of(worker, asked.resident, self._clock.now()), self._clock.now())
             self._parked[worker.id] = spot
+            holds = self.holds.current()
             try:
-                claimed = await self._claim(worker.id, asked)
+                claimed = await self._claim(worker.id, asked, holds)
                 if claimed is not None:
                     self._note(claimed, asked.resident)
                     return claimed
+                # A warm worker took a held one meanwhile, and so what is left may be for others.
+                if holds is not self.holds.current() and not spot.released:
+                    continue
                 if not await _woken(spot.wake, deadline - self._clock.now()) or spot.released:
                     return None
             finally:
@@ -70,7 +74,7 @@ class Dispatcher:
                     del self._parked[worker.id]
         return None
 
-    async def _claim(self, worker_id: str, asked: ClaimRequest) -> Claimed | None:
+    async def _claim(self, worker_id: str, asked: ClaimRequest, holds: Holds) -> Claimed | None:
         return await self._store.claim_job(
             worker_id,
             asked.incarnation,
@@ -78,7 +82,7 @@ class Dispatcher:
             resident=asked.resident,
             now=self._clock.now(),
             limits=self.limits(),
-            holds=self.holds.current(),
+            holds=holds,
         )
 
     def _note(self, claimed: Claimed, resident: tuple[str, ...]) -> None:
