@@ -1,6 +1,6 @@
 """Snapshot in, plan out. What the demand is, a named policy says; health, intents and idling are the same for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scaling.demand.budget import Ledger
@@ -10,7 +10,7 @@ from scaling.demand.walk import Demand, Scene
 from scaling.estimate import Times
 from scaling.health import idle_out, is_supply, let_go, must_end
 from scaling.plan import Action, Buy, Drain, Plan, Stop, Withdraw
-from scaling.policies import COUNTED, POLICIES
+from scaling.policies import POLICIES, WALKED
 from scaling.policy import Policy
 from scaling.snapshot import Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -40,7 +40,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         policy=policy,
         catalogue=catalogue,
         times=times,
-        slots=() if policy.name in COUNTED else _slots(standing, snapshot, catalogue, times, policy),
+        slots=_slots(standing, snapshot, catalogue, times, policy) if policy.name in WALKED else (),
         ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
         supply=standing,
     )
@@ -54,6 +54,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         blocked=wanted.blocked,
         holds=wanted.holds,
         look_again_s=wanted.look_again_s,
+        patience_s=wanted.patience_s,
         memory=wanted.memory,
     )
 
@@ -121,6 +122,7 @@ def _endings(
     catalogue: Catalogue,
 ) -> Sequence[Action]:
     """What must end, and then what is idle and either named by the policy or, if it names none, given no work."""
+    surplus: Iterator[Action | None]
     if wanted.surplus is None:
         surplus = (idle_out(one, policy, catalogue.of(one)) for one in supply if one.id not in wanted.used)
     else:

@@ -33,9 +33,11 @@ def estimate(seconds: Sequence[float], prior: Estimate) -> Estimate:
     return Estimate(mean_s=mean_s, p90_s=p90_s, samples=count, p99_s=p99_s)
 
 
-def remaining_s(whole: Estimate, elapsed_s: float) -> float:
-    """What is likely left of something that began `elapsed_s` ago; never 0 while it goes on."""
-    return max(whole.mean_s - elapsed_s, OVERRUN_SHARE * elapsed_s)
+def remaining_s(whole: Estimate, elapsed_s: float, before_s: float = 0.0) -> float:
+    """What is likely left of something that began `elapsed_s` ago with `before_s` of something else; never 0 while
+    it goes on.
+    """
+    return max(before_s + whole.mean_s - elapsed_s, OVERRUN_SHARE * elapsed_s)
 
 
 def service_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:

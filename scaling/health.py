@@ -118,8 +118,10 @@ def may_go(worker: WorkerView) -> bool:
     return not worker.paused or worker.usd_per_hour > 0
 
 
-def let_go(worker: WorkerView) -> Drain | None:
-    """Drains a worker that the policy names as one too many."""
+def let_go(worker: WorkerView) -> Drain | Stop | None:
+    """Ends a worker that the policy names as one too many; an order is called back."""
+    if worker.state in (WorkerState.CREATING, WorkerState.STARTING) and not worker.owned:
+        return Stop(worker.id, "on order, and no job needs it any more")
     return Drain(worker.id, "idle, and more workers than the policy asks for") if may_go(worker) else None
 
 

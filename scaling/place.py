@@ -1,5 +1,6 @@
 """Who runs what: one `runnable` predicate for claims and for plans, and the order among those that fit."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,9 @@ from scaling.snapshot import Capability, Need, WorkerView
 URGENT_SLACK_S = 60.0
 """With less time than this left, a job goes before those whose model happens to be warm."""
 WARM_WAIT_S_MAX = 120.0
-"""No job waits longer than this behind jobs that are only warmer."""
+"""No job waits longer than this behind jobs that are only warmer, where a plan says no other patience."""
+STARVED_PATIENCES = 8.0
+"""A job that is late waits for those that can still be in time, but no longer than so many times the patience."""
 LEASE_MARGIN_S = 60.0
 """Kept free at the hard end of a lease, for what a job still has to hand in."""
 Holds = Mapping[Need, int]
@@ -93,25 +96,30 @@ def choose(  # noqa: PLR0913
     resident: Sequence[str],
     running_by_owner: Mapping[str, int],
     holds: Holds = NO_HOLDS,
+    patience_s: float | None = None,
 ) -> Need | None:
     """The need whose head a free worker takes next: priority, urgency, warmth, fair share, deadline, age.
 
-    Low priority goes after all others whatever its number: a job that rides on paid machines and went first
-    would make the one behind it ask for another machine.
+    With a patience (the wait that the policy aims at) a job that has waited longer is late, and comes after those that
+    are not, unless it starves. Low priority goes after all others whatever its number: a job that rides on paid
+    machines and went first would make the one behind it ask for another machine.
     """
 
-    def order(candidate: Candidate) -> tuple[bool, int, bool, bool, int, float, float]:
-        urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > WARM_WAIT_S_MAX
+    def order(candidate: Candidate) -> tuple[bool, int, bool, bool, bool, int, float, float]:
+        urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > starved_s
         return (
             candidate.need.low_priority,
             -candidate.need.priority,
             not urgent,
+            not urgent and candidate.age_s > late_s,
             not urgent and not warm(candidate.need, resident),
             running_by_owner.get(candidate.need.owner, 0),
             candidate.slack_s,
             -candidate.age_s,
         )
 
+    late_s = math.inf if patience_s is None else patience_s
+    starved_s = WARM_WAIT_S_MAX if patience_s is None else STARVED_PATIENCES * patience_s
     fitting = [
         one
         for one in candidates

@@ -67,10 +67,14 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`look_again_s`: it may be another plan by then, even if nothing happens. `memory` goes into the next snapshot."""
+    """`look_again_s`: it may be another plan by then, even if nothing happens. `memory` goes into the next snapshot.
+
+    `patience_s` is the wait beyond which a job is late: claims go by it.
+    """
 
     actions: tuple[Action, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     holds: tuple[Hold, ...] = ()
     look_again_s: float | None = None
+    patience_s: float | None = None
     memory: Memory = field(default_factory=dict)

@@ -61,12 +61,13 @@ class JobGroup:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An attempt that holds a slot."""
+    """An attempt that holds a slot. `loads`: it began with the load of its model, which `run_s` counts too."""
 
     engine: str
     model: str | None
     run_s: float
     time_left_s: float
+    loads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

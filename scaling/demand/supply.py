@@ -255,8 +255,10 @@ def _ready_slots(
 
 def _rests_s(worker: WorkerView, times: Times) -> Iterable[float]:
     for run in worker.running:
-        whole = times.service(Need(run.engine, run.model), worker.gpu_class)
-        yield max(0.0, min(run.time_left_s, remaining_s(whole, run.run_s)))
+        need = Need(run.engine, run.model)
+        load_s = times.load(need, worker.gpu_class).mean_s if run.loads else 0.0
+        whole = times.service(need, worker.gpu_class)
+        yield max(0.0, min(run.time_left_s, remaining_s(whole, run.run_s, load_s)))
 
 
 def _ordered_slots(worker: WorkerView, catalogue: Catalogue, times: Times) -> tuple[Entry, ...]:

@@ -73,6 +73,7 @@ class Demand:
     surplus: frozenset[str] | None = None
     holds: tuple[Hold, ...] = ()
     look_again_s: float | None = None
+    patience_s: float | None = None
     memory: Memory = field(default_factory=dict)
 
 

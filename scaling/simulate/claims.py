@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from scaling.place import NO_HOLDS, Holds, best_worker, choose, warm
-from scaling.plan import Hold
+from scaling.plan import Plan
 from scaling.simulate.machine import Machine
 from scaling.simulate.waiting import Waiting
 from scaling.snapshot import Need
@@ -15,9 +15,11 @@ class Claims:
     def __init__(self, waiting: Waiting) -> None:
         self._waiting = waiting
         self._holds: Holds = NO_HOLDS
+        self._patience_s: float | None = None
 
-    def hold(self, holds: Iterable[Hold]) -> None:
-        self._holds = {one.need: one.count for one in holds if one.count > 0}
+    def follow(self, plan: Plan) -> None:
+        self._holds = {one.need: one.count for one in plan.holds if one.count > 0}
+        self._patience_s = plan.patience_s
 
     def took(self, need: Need, resident: Sequence[str]) -> None:
         """A machine with these models takes one. If it was one of the held, fewer are left for others like it."""
@@ -33,9 +35,15 @@ class Claims:
             resident=machine.resident,
             running_by_owner={},
             holds=self._holds,
+            patience_s=self._patience_s,
         )
 
-    def wake(self, need: Need, parked: Iterable[Machine], now_s: float) -> str | None:
-        """The parked machine that is answered when such a job comes."""
+    def wake(
+        self, need: Need, parked: Iterable[Machine], now_s: float, *, at_work: bool = False
+    ) -> str | None:
+        """The parked machine that is answered when such a job comes. Where its model is `at_work` on another machine,
+        the next plan says whether it stays for that one, unless a parked one has it too.
+        """
         free = [one.view(now_s) for one in parked]
-        return best_worker(need, free, count=self._waiting.count(need), holds=self._holds)
+        count = self._waiting.count(need)
+        return best_worker(need, free, count=count, holds={need: count} if at_work else self._holds)

@@ -47,7 +47,7 @@ class Looks:
             plan = self._step()
             if not any(isinstance(one, Launch) and one.delay_s <= 0 for one in plan.actions):
                 break
-        world.hold(plan.holds)
+        world.follow(plan)
         self.due_s = self._next_s(plan)
 
     def _next_s(self, plan: Plan) -> float:

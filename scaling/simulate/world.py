@@ -5,11 +5,11 @@ It knows what will be. What a policy may know of it is in `knowledge`, and in wh
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scaling.plan import Hold, Launch
+from scaling.plan import Launch, Plan
 from scaling.simulate.claims import Claims
 from scaling.simulate.draws import LaunchDraws
 from scaling.simulate.knowledge import Knowledge
@@ -91,7 +91,7 @@ class World:
         self._note("arrival", job=arrival.row, model=arrival.model)
         self.waiting.add(arrival)
         self.changed = True
-        self._offer(arrival.need, 1)
+        self._offer(arrival.need, 1, at_work=self._at_work(arrival))
 
     def intend(self, action: Launch) -> None:
         terms = self.knowledge.terms(action.provider, action.gpu_class)
@@ -130,9 +130,9 @@ class World:
         else:
             self._end(machine)
 
-    def hold(self, holds: Iterable[Hold]) -> None:
+    def follow(self, plan: Plan) -> None:
         """What the plan holds back. Who waits for nothing any more is answered."""
-        self.claims.hold(holds)
+        self.claims.follow(plan)
         if self._parked and self.waiting:
             for need in list(self.waiting):
                 self._offer(need, self.waiting.count(need))
@@ -177,10 +177,15 @@ class World:
         """The provider ends the lease, whatever runs."""
         self._end(machine, "terminate")
 
-    def _offer(self, need: Need, count: int) -> None:
+    def _at_work(self, arrival: Arrival) -> bool:
+        """Whether a machine that is busy has its model in memory."""
+        resident = _resident(arrival)
+        return any(one.run is not None and one.resident == resident for one in self.machines.values())
+
+    def _offer(self, need: Need, count: int, *, at_work: bool = False) -> None:
         """Wakes as many parked machines as can take these jobs, the best first."""
         for _ in range(min(count, len(self._parked))):
-            woken = self.claims.wake(need, self._parked.values(), self.now_s)
+            woken = self.claims.wake(need, self._parked.values(), self.now_s, at_work=at_work)
             if woken is None:
                 return
             self._claim(self._parked[woken])
@@ -195,7 +200,7 @@ class World:
             self._start(machine, self.waiting.take(need))
 
     def _start(self, machine: Machine, arrival: Arrival) -> None:
-        resident = (f"{arrival.need.engine}/{arrival.model}",)
+        resident = _resident(arrival)
         loads = machine.resident != resident
         load_s = machine.gpu.load_s if loads else 0.0
         run = Run(arrival, self.now_s, loads, load_s, arrival.service_s * machine.gpu.service_factor)
@@ -246,3 +251,8 @@ class World:
     def _note(self, what: str, **facts: object) -> None:
         self.tally.events += 1
         self._log({"e": what, "t": round(self.now_s, 6), **facts})
+
+
+def _resident(arrival: Arrival) -> tuple[str, ...]:
+    """What a machine has in memory when it has run this job."""
+    return (f"{arrival.need.engine}/{arrival.model}",)

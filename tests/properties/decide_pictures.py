@@ -149,7 +149,7 @@ limits = st.builds(
 )
 policies = st.builds(
     Policy,
-    name=st.sampled_from(["whatif", "fixed"]),
+    name=st.sampled_from(["whatif", "fixed", "target"]),
     slack_s=st.sampled_from([0.0, 0.0, 100.0, -30.0]),
     idle_s=st.sampled_from([5.0, 300.0]),
     launch_delay_s_min=st.sampled_from([None, None, 10.0]),

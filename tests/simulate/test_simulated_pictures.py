@@ -7,7 +7,7 @@ from collections import defaultdict
 from small_traces import COMPUT3, WHATIF, busy_hour, constant
 
 from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate
-from scaling.plan import Hold, Launch
+from scaling.plan import Hold, Launch, Plan
 from scaling.simulate import make_trace
 from scaling.simulate.knowledge import SAMPLES_MAX
 from scaling.simulate.log import silent
@@ -174,17 +174,17 @@ def begun(events):
 def test_a_held_job_waits_for_a_warm_machine_until_the_hold_ends():
     events = []
     world, (cold,) = with_a_machine([Row(0, 10, "A"), Row(100, 10, "B")], events)
-    world.hold([Hold(cold.need, 1)])
+    world.follow(Plan(holds=(Hold(cold.need, 1),)))
     world.arrive(cold)
     assert begun(events) == [0]
-    world.hold([])
+    world.follow(Plan())
     assert begun(events) == [0, 1]
 
 
 def test_a_warm_machine_takes_what_is_held():
     events = []
     world, (warm,) = with_a_machine([Row(0, 10, "A"), Row(100, 10, "A")], events)
-    world.hold([Hold(warm.need, 5)])
+    world.follow(Plan(holds=(Hold(warm.need, 5),)))
     world.arrive(warm)
     assert begun(events) == [0, 1]
 
@@ -192,7 +192,7 @@ def test_a_warm_machine_takes_what_is_held():
 def test_what_is_beyond_the_hold_is_anybodys():
     events = []
     world, colds = with_a_machine([Row(0, 10, "A"), *[Row(100, 10, "B")] * 3], events)
-    world.hold([Hold(colds[0].need, 2)])
+    world.follow(Plan(holds=(Hold(colds[0].need, 2),)))
     for one in colds:
         world.arrive(one)
     assert begun(events) == [0, 1]

@@ -1,0 +1,12 @@
+"""A target wait at the least cost: what would happen to each job, and what one machine more or less would change.
+
+Machines are ordered at the last moment that lets jobs begin within the target, kept as long as that is cheaper than
+to start them anew, and given jobs whose model they have. docs/policies.md tells more.
+"""
+
+from scaling.demand.walk import Demand, Scene
+from scaling.whatif.look import Look
+
+
+def target(scene: Scene) -> Demand:
+    return Look(scene).demand()

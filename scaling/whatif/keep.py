@@ -1,0 +1,142 @@
+"""Which machines stay although nothing needs them now, and which are wanted although no job can wait for them."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scaling.demand.catalogue import ORDERED, Fit
+from scaling.demand.walk import Scene
+from scaling.health import PAID_MARGIN_S, may_go, paid_left_s
+from scaling.snapshot import Offer, WorkerView
+from scaling.states import WorkerState
+from scaling.whatif.boots import Boot, boot_of
+from scaling.whatif.lanes import idle_order
+from scaling.whatif.learned import Kind, Learned, Rank, keeping_s, ranked
+
+UNUSED_S_MIN = 10.0
+"""A machine on order is given up when it has had nothing to do for so long: needs come and go within seconds."""
+
+
+def kind_of(worker: WorkerView) -> Kind:
+    return (worker.provider, worker.gpu_class, worker.usd_per_hour)
+
+
+def kind_sold(offer: Offer) -> Kind:
+    return (offer.provider, offer.gpu_class, offer.usd_per_hour)
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What it costs to end a machine of a kind and to need it again, in its seconds."""
+
+    start_s: float
+    """Of its boot what is paid."""
+    again_s: float
+    boot: Boot
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Goes through the machines of each kind by rank: those that are needed first, then the idle, then the ordered."""
+
+    scene: Scene
+    learned: Learned
+    target_s: float
+    load_s: float
+    """Of a usual model."""
+    used: frozenset[str]
+    at_work: Counter[Kind]
+    kept: set[str] = field(default_factory=set)
+    surplus: set[str] = field(default_factory=set)
+    unused: dict[str, float] = field(default_factory=dict)
+    shed: set[Kind] = field(default_factory=set)
+    """Kinds of which some were too many."""
+    next_s: float = math.inf
+
+    def worth(self, kind: Kind, offer: Offer | None) -> Worth:
+        boot = boot_of(self.scene.times.boot(kind[0], kind[1]))
+        paid_s = boot.mean_s if offer is None or offer.boot_billed else 0.0
+        late = 1.0 - boot.share_below(self.target_s - self.load_s)
+        return Worth(paid_s, paid_s + self.learned.price_s * late, boot)
+
+    def sort(self, kind: Kind, workers: Iterable[WorkerView]) -> None:
+        """Fills `kept` and `surplus` with workers of this kind. Intents that nothing needs are withdrawn for free."""
+        idle, ordered, count = [], [], 0
+        for one in workers:
+            if one.id not in self.used and one.state is WorkerState.INTENDED:
+                continue
+            if one.id in self.used or not (may_go(one) or one.state in ORDERED):
+                count += 1
+            elif one.state in ORDERED:
+                ordered.append(one)
+            else:
+                idle.append(one)
+        place, room = count, True
+        for one in (*sorted(idle, key=idle_order), *sorted(ordered, key=_oldest_order)):
+            place += 1
+            offer = self.scene.catalogue.of(one)
+            room = room and not _outlived(one, offer) and self._pays(kind, place, one, offer)
+            if room or not self._may_end(one, offer):
+                self.kept.add(one.id)
+            else:
+                self.surplus.add(one.id)
+        if not room:
+            self.shed.add(kind)
+
+    def stays(self, kind: Kind) -> bool:
+        """Whether none of a kind was too many, so that one more may be wanted."""
+        return kind not in self.shed
+
+    def pays_new(self, fit: Fit, place: int) -> bool:
+        """Whether one more would be worth its start, and then be kept: it is needed, and comes too late for now."""
+        kind = kind_sold(fit.offer)
+        worth = self.worth(kind, fit.offer)
+        rank = self.learned.rank(kind, place) or Rank(None)
+        return keeping_s(rank.pauses_s, 0.0, worth.again_s) + worth.start_s < worth.again_s
+
+    def _pays(self, kind: Kind, place: int, worker: WorkerView, offer: Offer | None) -> bool:
+        worth = self.worth(kind, offer)
+        rank = self.learned.rank(kind, place)
+        idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
+        age_s = idle_s if rank is None else rank.age_s(self._now_s())
+        keep_s = keeping_s(rank.pauses_s if rank else (), age_s, worth.again_s)
+        if worker.state in ORDERED and worth.start_s:
+            keep_s += worth.boot.rest_s(max(worker.lease_age_s, worker.state_age_s))
+        return keep_s < worth.again_s
+
+    def _now_s(self) -> float:
+        return self.scene.snapshot.now_s
+
+    def _may_end(self, worker: WorkerView, offer: Offer | None) -> bool:
+        """What is paid is used up, and an order has had nothing to do for a while."""
+        if worker.state in ORDERED:
+            since_s = self.learned.unused.get(worker.id, self._now_s())
+            self.unused[worker.id] = since_s
+            left_s = since_s + UNUSED_S_MIN - self._now_s()
+            if left_s > 0:
+                self.next_s = min(self.next_s, left_s)
+            return left_s <= 0
+        return paid_left_s(worker, offer) <= PAID_MARGIN_S
+
+
+def _outlived(worker: WorkerView, offer: Offer | None) -> bool:
+    """An old lease with a hard end is not kept waiting: the next job gets a fresh one."""
+    replace_s = offer.replace_after_s if offer else None
+    return replace_s is not None and worker.state not in ORDERED and worker.lease_age_s > replace_s
+
+
+def _oldest_order(worker: WorkerView) -> tuple[float, str]:
+    return (-max(worker.lease_age_s, worker.state_age_s), worker.id)
+
+
+def ranks_after(learned: Learned, needed: Mapping[Kind, int], now_s: float) -> dict[Kind, tuple[Rank, ...]]:
+    return {
+        kind: ranked(learned.ranks.get(kind, ()), needed.get(kind, 0), now_s)
+        for kind in sorted(learned.ranks.keys() | needed.keys())
+    }
+
+
+def count_kinds(workers: Sequence[WorkerView], used: frozenset[str]) -> Counter[Kind]:
+    """How many machines of each kind have something to do. An owner's machine is none of ours to keep."""
+    return Counter(kind_of(one) for one in workers if not one.owned and (one.id in used or one.busy))

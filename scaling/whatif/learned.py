@@ -1,0 +1,125 @@
+"""What the policy learns as it goes: what a late job is worth, and how long machines of each rank were not needed."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from scaling.snapshot import Memory
+
+LATE_SHARE = 0.045
+"""So many jobs may be late, for a p95 that is met with something to spare."""
+PRICE_S = 700.0
+PRICE_S_MIN = 20.0
+PRICE_S_MAX = 30_000.0
+STEP = 0.01
+"""By how much the logarithm of the price rises for a late job."""
+PAUSES_MAX = 64
+PAUSES_MIN = 3
+"""With fewer, nothing is known."""
+PAUSE_S_MIN = 0.5
+UNKNOWN_S_MAX = 1200.0
+Kind = tuple[str, str, float]
+"""Provider, GPU class, USD an hour: machines that are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The n-th machine of a kind. `since_s`: not needed since then (on the steady clock); None: it is needed.
+
+    `pauses_s` are the last times for which it was not needed, oldest first.
+    """
+
+    since_s: float | None
+    pauses_s: tuple[float, ...] = ()
+
+    def needed(self, now_s: float) -> "Rank":
+        if self.since_s is None:
+            return self
+        pause_s = now_s - self.since_s
+        more = (round(pause_s, 1),) if pause_s >= PAUSE_S_MIN else ()
+        return Rank(None, (*self.pauses_s, *more)[-PAUSES_MAX:])
+
+    def spare(self, now_s: float) -> "Rank":
+        return Rank(now_s, self.pauses_s) if self.since_s is None else self
+
+    def age_s(self, now_s: float) -> float:
+        return 0.0 if self.since_s is None else now_s - self.since_s
+
+
+def keeping_s(pauses_s: Sequence[float], age_s: float, again_s: float) -> float:
+    """The expected cost, in seconds of its machine, of the best way to keep one that was not needed for `age_s`.
+
+    To end it and to need it again costs `again_s`. If it pays to end it at once, the result is at least that. The
+    pauses that were longer than this one so far say how long it may last yet; that it lasts for good counts as one
+    more. (Ski rental with known pauses; see docs/policies.md.)
+    """
+    if len(pauses_s) < PAUSES_MIN:
+        return 0.0 if age_s < min(again_s, UNKNOWN_S_MAX) else math.inf
+    ordered = sorted(pauses_s)
+    rests = [one - age_s for one in ordered[bisect_right(ordered, age_s) :]]
+    whole, best_s = len(rests) + 1, math.inf
+    for ended, (rest_s, spent_s) in enumerate(zip(rests, accumulate(rests), strict=True), start=1):
+        best_s = min(best_s, spent_s + (whole - ended) * (rest_s + again_s))
+    return best_s / whole
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """`log_price` is the logarithm of what a late job costs, in seconds of a machine.
+
+    `unused` says since when a machine on order has had nothing to do.
+    """
+
+    log_price: float = math.log(PRICE_S)
+    ranks: Mapping[Kind, tuple[Rank, ...]] = field(default_factory=dict)
+    unused: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def price_s(self) -> float:
+        return math.exp(self.log_price)
+
+    def steered(self, waits_s: Iterable[float], target_s: float) -> float:
+        """The price after these waits: it rises with each late job, and falls with all others, until few are late."""
+        log_price = self.log_price
+        for wait_s in waits_s:
+            log_price += STEP * ((wait_s > target_s) - LATE_SHARE)
+        return min(math.log(PRICE_S_MAX), max(math.log(PRICE_S_MIN), log_price))
+
+    def rank(self, kind: Kind, place: int) -> Rank | None:
+        """That of the n-th machine, from 1; None where so many were never needed."""
+        ranks = self.ranks.get(kind, ())
+        return ranks[place - 1] if place <= len(ranks) else None
+
+
+def ranked(ranks: Sequence[Rank], needed: int, now_s: float) -> tuple[Rank, ...]:
+    """The ranks when `needed` machines are needed now."""
+    known = (*ranks, *[Rank(None)] * (needed - len(ranks)))
+    return tuple(
+        [one.needed(now_s) if place < needed else one.spare(now_s) for place, one in enumerate(known)]
+    )
+
+
+def recall(memory: Memory) -> Learned:
+    """What was written by `written`; nothing is known where that is not what it is."""
+    try:
+        ranks = {
+            (str(provider), str(gpu_class), float(usd)): tuple(
+                [Rank(None if since is None else float(since), tuple(pauses)) for since, pauses in rows]
+            )
+            for provider, gpu_class, usd, rows in memory["ranks"]  # type: ignore[attr-defined]
+        }
+        return Learned(float(memory["log_price"]), ranks, dict(memory["unused"]))  # type: ignore[arg-type,call-overload]
+    except (KeyError, TypeError, ValueError):
+        return Learned()
+
+
+def written(learned: Learned) -> Memory:
+    return {
+        "log_price": learned.log_price,
+        "ranks": [
+            [*kind, [[one.since_s, one.pauses_s] for one in ranks]] for kind, ranks in learned.ranks.items()
+        ],
+        "unused": dict(learned.unused),
+    }
