@@ -62,7 +62,7 @@ class Reconciler:
         plan = decide(snapshot, policy)
         check(snapshot, policy, plan)
         self.last = PlanRecord(self._clock.now(), snapshot, plan)
-        self._applier.dispatcher.follow(snapshot, plan.holds)
+        self._applier.dispatcher.follow(snapshot, plan)
         again_s = plan.look_again_s
         self.look_again(None if again_s is None else max(LOOK_AGAIN_S_MIN, again_s))
         await self._policy.memory.keep(policy.name, plan.memory)

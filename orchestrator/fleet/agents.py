@@ -259,7 +259,10 @@ class Agents:
 
     async def _hint(self, worker: Worker) -> wire.Prefetch | None:
         job = await self._store.peek_next(
-            worker.id, limits=self._dispatcher.limits(), holds=self._dispatcher.holds.current()
+            worker.id,
+            limits=self._dispatcher.limits(),
+            holds=self._dispatcher.holds.current(),
+            patience_s=self._dispatcher.holds.patience_s(),
         )
         if job is None or not (urls := await self._inputs.urls(job)):
             return None

@@ -1,7 +1,7 @@
 """Parked claims: an idle worker's long poll is answered the moment a fitting job is there."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from gpulease.contract.agent import ClaimRequest
@@ -11,10 +11,11 @@ from orchestrator.jobs.waits import Waits
 from orchestrator.store import rules
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Worker
+from scaling.estimate import Times
 from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningLimits, bounds
 from scaling.place import Holds, best_worker, warm
-from scaling.plan import Hold
-from scaling.snapshot import Need, Snapshot, WorkerView
+from scaling.plan import Plan
+from scaling.snapshot import Estimates, Need, Snapshot, WorkerView
 from scaling.states import WorkerState
 
 
@@ -44,6 +45,7 @@ class Dispatcher:
         """Needs that were left to the plan that is made now."""
         self.holds = HoldBook(clock)
         self.waits = Waits()
+        self._times = Times(Estimates())
         self.limits: Callable[[], RunningLimits] = lambda: NO_LIMITS
         self.closed = False
         self.resting: set[str] = set()
@@ -62,7 +64,7 @@ class Dispatcher:
             try:
                 claimed = await self._claim(worker.id, asked, holds)
                 if claimed is not None:
-                    self._note(claimed, asked.resident)
+                    self._note(claimed, worker, asked.resident)
                     return claimed
                 # A warm worker took a held one meanwhile, and so what is left may be for others.
                 if holds is not self.holds.current() and not spot.released:
@@ -83,12 +85,14 @@ class Dispatcher:
             now=self._clock.now(),
             limits=self.limits(),
             holds=holds,
+            patience_s=self.holds.patience_s(),
         )
 
-    def _note(self, claimed: Claimed, resident: tuple[str, ...]) -> None:
+    def _note(self, claimed: Claimed, worker: Worker, resident: tuple[str, ...]) -> None:
         need = claimed.job.need
         self.holds.took(need, resident)
-        self.waits.note(claimed)
+        load_s = self._times.load(need, worker.gpu_class).mean_s if claimed.attempt.loads else 0.0
+        self.waits.note(claimed, load_s)
         self._models_at_work |= _models((*resident, _key(need)) if need.model else resident)
         self._on_claim(claimed)
 
@@ -119,13 +123,14 @@ class Dispatcher:
         self._due |= self._left_to_plan
         self._left_to_plan = set()
 
-    def follow(self, snapshot: Snapshot, holds: Sequence[Hold]) -> None:
+    def follow(self, snapshot: Snapshot, plan: Plan) -> None:
         """A plan was made. Wakes who can take what was left to it, or what one before held and it does not, or what
         a limit may have held back and does not any more, however that came.
         """
         due = self._due | self.holds.needs()
         self._due = set()
-        self.holds.put(holds)
+        self.holds.put(plan.holds, plan.patience_s)
+        self._times = Times(snapshot.estimates)
         at_work = (one for one in snapshot.workers if one.running and one.state is WorkerState.READY)
         self._models_at_work = _models(name for worker in at_work for name in worker.resident)
         held = self.holds.current()

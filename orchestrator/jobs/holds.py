@@ -1,4 +1,4 @@
-"""What the last plan holds for workers that have its model, for as long as that plan is to be believed."""
+"""What the last plan holds for workers that have its model, and what it calls late, while it is to be believed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,13 @@ class HoldBook:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holds: Holds = NO_HOLDS
+        self._patience_s: float | None = None
         self._until = -math.inf
         self.lasts_s = HOLDS_S_MAX
 
-    def put(self, holds: Iterable[Hold]) -> None:
+    def put(self, holds: Iterable[Hold], patience_s: float | None = None) -> None:
         """Those of a new plan, instead of all before."""
+        self._patience_s = patience_s
         self._holds = {one.need: one.count for one in holds if one.count > 0}
         self._until = self._clock.now() + self.lasts_s
 
@@ -32,6 +34,10 @@ class HoldBook:
 
     def current(self) -> Holds:
         return self._holds if self._holds and self._clock.now() < self._until else NO_HOLDS
+
+    def patience_s(self) -> float | None:
+        """The wait beyond which a job is late; None: no plan says so, or none that still counts."""
+        return self._patience_s if self._clock.now() < self._until else None
 
     def took(self, need: Need, resident: Sequence[str]) -> None:
         """A worker with these models has taken one. If it was one of the held, fewer are left for others like it."""

@@ -1,4 +1,8 @@
-"""How long jobs waited until they began: noted as they are claimed, and taken by the next look at the world."""
+"""How long jobs waited until their service began: noted as they are claimed, and taken by the next look.
+
+A claim comes before the load of a model, and the service after it. How long this load takes shows only at the end, so
+that what such loads are expected to take is added where the worker has not the model.
+"""
 
 from collections import deque
 
@@ -13,15 +17,15 @@ class Waits:
         self._waits: deque[float] = deque(maxlen=WAITS_MAX)
         self._noted: dict[int, None] = {}
 
-    def note(self, claimed: Claimed) -> None:
-        """A job's first attempt counts, and once: a claim whose reply was lost is repeated."""
+    def note(self, claimed: Claimed, load_s: float = 0.0) -> None:
+        """A job's first attempt counts, and once: a claim whose reply was lost is repeated. It loads for `load_s`."""
         attempt, job = claimed.attempt, claimed.job
         if attempt.number > 1 or attempt.id in self._noted:
             return
         self._noted[attempt.id] = None
         if len(self._noted) > WAITS_MAX:
             del self._noted[next(iter(self._noted))]
-        self._waits.append(max(0.0, attempt.started_at - job.created_at))
+        self._waits.append(max(0.0, attempt.started_at - job.created_at) + load_s)
 
     def take(self) -> tuple[float, ...]:
         """Seconds, of those that began since this was asked last; oldest first."""

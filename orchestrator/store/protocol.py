@@ -93,17 +93,24 @@ class Store(Accounts, Protocol):
         now: float,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
+        patience_s: float | None = None,
     ) -> rows.Claimed | None:
         """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
         ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs,
         and nothing after. What is past its limits is not begun, nor what would break one of `limits`; jobs that
-        `holds` names are left to workers that have their model.
+        `holds` names are left to workers that have their model, and those that waited past `patience_s` are late.
+        The attempt says whether it loads: the model of its job is not among `resident`.
         Also notes that the worker claimed at `now`. Cost does not grow with the queue.
         """
         ...
 
     async def peek_next(
-        self, worker_id: str, *, limits: RunningLimits = NO_LIMITS, holds: Holds = NO_HOLDS
+        self,
+        worker_id: str,
+        *,
+        limits: RunningLimits = NO_LIMITS,
+        holds: Holds = NO_HOLDS,
+        patience_s: float | None = None,
     ) -> rows.Job | None:
         """The job that a claim would likely get next, without taking it: the prefetch hint."""
         ...

@@ -74,6 +74,8 @@ class Attempt:
     slot_freed_at: float | None = None
     ended_at: float | None = None
     fault: Fault | None = None
+    loads: bool = False
+    """Its worker had not its model in memory when it claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +269,7 @@ class QueuedGroup:
 
 @dataclass(frozen=True, slots=True)
 class ServiceTime:
-    """How long winning attempts took without loading a model, or how long they loaded; newest first, by what decides
-    it. Seconds.
-    """
+    """Seconds that winning attempts took without loading a model, or loaded one; newest first, by what decides it."""
 
     engine: str
     model: str

@@ -97,6 +97,7 @@ async def test_the_picture_has_ages_arrivals_and_waits(world):
     await reconciler.step()
     assert reconciler.last.snapshot.waits_s == (10.0,)
     assert reconciler.last.snapshot.now_s == world.clock.now()
+    assert [one.loads for worker in reconciler.last.snapshot.workers for one in worker.running] == [True]
     world.clock.advance(1)
     await agent.finish(assigned)
     await reconciler.step()

@@ -167,6 +167,30 @@ async def test_the_hint_is_of_what_a_claim_would_get(store):
     assert (await store.peek_next("w1", holds={SMALL: 1})).id == job.id
 
 
+async def test_a_job_that_waited_past_the_patience_comes_after_those_that_are_in_time(store):
+    late = await submit(store, model="small", at=0.0)
+    job = await submit(store, model="large", at=30.0)
+    await ready(store, capacity=9)
+    await store.note_claim("w1", now=40.0)
+    assert (await store.peek_next("w1")).id == late.id
+    assert (await store.peek_next("w1", patience_s=20.0)).id == job.id
+    claimed = await store.claim_job("w1", "i1", "nonce-a", resident=(), now=40.0, patience_s=20.0)
+    assert claimed.job.id == job.id
+    claimed = await store.claim_job("w1", "i1", "nonce-b", resident=(), now=40.0, patience_s=20.0)
+    assert claimed.job.id == late.id
+
+
+async def test_an_attempt_tells_whether_it_began_with_a_load(store):
+    for _ in range(2):
+        await submit(store, model="small")
+    await ready(store, capacity=9)
+    for number, resident in enumerate([("csm/large",), ("csm/small",)]):
+        await store.claim_job("w1", "i1", f"nonce-{number}", resident=resident, now=1.0)
+    fleet = await store.read_fleet()
+    assert [attempt.loads for attempt, _ in fleet.attempts] == [True, False]
+    assert [one.loads for one in await store.list_worker_attempts("w1")] == [True, False]
+
+
 async def test_a_repeated_claim_is_answered_although_its_need_is_held_meanwhile(store):
     job = await submit(store, model="small")
     await ready(store)

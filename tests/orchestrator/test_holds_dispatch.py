@@ -12,14 +12,15 @@ from gpulease.contract.agent import ClaimRequest
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.store import rows
 from scaling.place import warm
-from scaling.plan import Hold
-from scaling.snapshot import Capability, JobGroup, Need, Running, Snapshot, WorkerView
+from scaling.plan import Hold, Plan
+from scaling.snapshot import Capability, Estimate, Estimates, JobGroup, Need, Running, Snapshot, WorkerView
 from scaling.states import WorkerState
 
 town = quota_town.town
 SMALL = Need("csm", model="small")
 LARGE = Need("csm", model="large")
 WARM = ("csm/small",)
+NOTHING_KNOWN = Estimates()
 BUSY_WARM = WorkerView(
     "busy", "local", WorkerState.READY, resident=WARM, running=(Running("csm", "small", 1.0, 9.0),)
 )
@@ -68,11 +69,13 @@ class Yard:
         self.dispatcher.leave_to_plan([need] if left else [])
         await self.rest()
 
-    async def plan(self, *holds, workers=(BUSY_WARM,)):
+    async def plan(self, *holds, workers=(BUSY_WARM,), patience_s=None, estimates=NOTHING_KNOWN):
         self.dispatcher.look()
         fleet = await self.town.store.read_fleet()
         groups = tuple(JobGroup(one.need, one.count) for one in fleet.groups)
-        self.dispatcher.follow(Snapshot(groups, tuple(workers)), [Hold(*one) for one in holds])
+        snapshot = Snapshot(groups, tuple(workers), estimates=estimates)
+        plan = Plan(holds=tuple(Hold(*one) for one in holds), patience_s=patience_s)
+        self.dispatcher.follow(snapshot, plan)
         await self.rest()
 
     def who(self):
@@ -204,7 +207,7 @@ async def test_a_job_that_is_stored_after_the_look_waits_for_the_next_plan(yard)
     yard.dispatcher.look()
     await yard.store(SMALL, 1)
     yard.dispatcher.leave_to_plan([SMALL])
-    yard.dispatcher.follow(Snapshot(workers=(BUSY_WARM,)), ())
+    yard.dispatcher.follow(Snapshot(workers=(BUSY_WARM,)), Plan())
     await yard.rest()
     assert yard.who() == []
     await yard.plan()
@@ -233,7 +236,7 @@ async def test_any_model_of_the_engine_is_warm_for_a_job_that_names_none(yard):
 
 async def test_waits_are_told_once_each_and_of_first_attempts_only(yard):
     waits = yard.dispatcher.waits
-    await yard.submit(count=2)
+    await yard.submit(Need("csm"), count=2)
     yard.town.clock.advance(7)
     await yard.park("a")
     assert waits.take() == (7.0,)
@@ -248,6 +251,44 @@ async def test_waits_are_told_once_each_and_of_first_attempts_only(yard):
     await yard.park("c")
     assert len(yard.begun) == 3
     assert waits.take() == (12.0,)
+
+
+async def test_a_wait_ends_where_the_service_begins_after_any_load(yard):
+    loads = {("csm", "small", "cpu"): Estimate(20.0, 30.0)}
+    await yard.plan(workers=(), estimates=Estimates(load=loads))
+    await yard.submit(count=2)
+    yard.town.clock.advance(7)
+    await yard.park("warm", *WARM)
+    await yard.park("cold", "csm/large")
+    assert [one.attempt.loads for one in yard.begun] == [False, True]
+    assert yard.dispatcher.waits.take() == (7.0, 27.0)
+
+
+async def test_claims_go_by_the_patience_of_the_last_plan_as_long_as_it_is_believed(yard):
+    """With it, the job that has waited longest is late and comes last; without, it comes first."""
+    for _ in range(2):
+        await yard.submit()
+        yard.town.clock.advance(30)
+        await yard.submit(LARGE)
+        await yard.plan(workers=(), patience_s=20.0)
+        await yard.park(uuid4().hex)
+        await yard.park(uuid4().hex)
+    assert [one.job.need for one in yard.begun] == [LARGE, SMALL] * 2
+    await yard.submit()
+    yard.town.clock.advance(30)
+    await yard.submit(LARGE)
+    await yard.plan(workers=(), patience_s=20.0)
+    yard.town.clock.advance(yard.dispatcher.holds.lasts_s)
+    assert yard.dispatcher.holds.patience_s() is None
+    await yard.park("late")
+    assert yard.begun[-1].job.need == SMALL
+
+
+async def test_a_plan_that_fails_has_no_patience(yard):
+    await yard.plan((SMALL, 1), patience_s=20.0)
+    assert yard.dispatcher.holds.patience_s() == 20.0
+    yard.dispatcher.unhold()
+    assert yard.dispatcher.holds.patience_s() is None
 
 
 @pytest.mark.parametrize("seed", range(3))

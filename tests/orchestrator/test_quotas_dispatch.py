@@ -10,6 +10,7 @@ import quota_town
 from gpulease.contract.agent import ClaimRequest
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.store.people import Quota
+from scaling.plan import Plan
 from scaling.snapshot import JobGroup, Need, Snapshot
 
 town = quota_town.town
@@ -96,11 +97,11 @@ async def test_the_next_look_wakes_whoever_can_take_what_is_held_no_more(yard):
         await town.submit()
     group = JobGroup(Need("csm", owner="ann"), 3)
     held = Snapshot((group,), limits=town.book.limits())
-    yard.dispatcher.follow(held, ())
+    yard.dispatcher.follow(held, Plan())
     assert not any(one.wake.is_set() for one in yard.dispatcher._parked.values())
     number = (await town.store.get_user("ann")).subscription_id
     await town.subscription(Quota(running_max=2), number)
     await town.book.refresh()
-    yard.dispatcher.follow(replace(held, limits=town.book.limits()), ())
+    yard.dispatcher.follow(replace(held, limits=town.book.limits()), Plan())
     await settled(lambda: len(yard.begun) == 2)
     assert len(yard.dispatcher.parked()) == 2

@@ -135,7 +135,7 @@ class StoresAgree(RuleBasedStateMachine):
         incarnation=INCARNATIONS,
         again=st.booleans(),
         warm=st.booleans(),
-        bounds=st.tuples(LIMITS, HOLDS),
+        bounds=st.tuples(LIMITS, HOLDS, st.sampled_from([None, 5.0, 30.0])),
     )
     def claim(
         self,
@@ -143,16 +143,15 @@ class StoresAgree(RuleBasedStateMachine):
         incarnation: str,
         again: bool,
         warm: bool,
-        bounds: tuple[RunningLimits, dict[Need, int]],
+        bounds: tuple[RunningLimits, dict[Need, int], float | None],
     ) -> None:
-        limits, holds = bounds
+        limits, holds, patience_s = bounds
+        bound: dict[str, Any] = {"limits": limits, "holds": holds, "patience_s": patience_s}
         self.nonces += not again
         resident = ("csm/small",) if warm else ()
         asked = (worker_id, incarnation, f"n{self.nonces}")
         fleet = self.both(lambda store: store.read_fleet())
-        claimed = self.both(
-            lambda store: store.claim_job(*asked, resident=resident, now=self.now, limits=limits, holds=holds)
-        )
+        claimed = self.both(lambda store: store.claim_job(*asked, resident=resident, now=self.now, **bound))
         if claimed is not None and not any(claimed.attempt.id == one.id for one, _ in fleet.attempts):
             assert has_room(claimed.job.need, limits, count((job.need, 1) for _, job in fleet.attempts))
 

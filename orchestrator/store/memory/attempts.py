@@ -9,7 +9,7 @@ from orchestrator.store import moves, rules
 from orchestrator.store.memory.world import Ending, Model
 from orchestrator.store.rows import Attempt, Claimed, Held, Job, Progress, Verdict, Worker
 from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
-from scaling.place import NO_HOLDS, Holds, choose
+from scaling.place import NO_HOLDS, Holds, choose, warm
 from scaling.snapshot import Need
 from scaling.states import JOB_MOVES, AttemptState, JobState, advance
 
@@ -25,6 +25,7 @@ class AttemptVerbs(Model):
         now: float,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
+        patience_s: float | None = None,
     ) -> Claimed | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or worker.incarnation != incarnation or worker.state not in rules.SERVING:
@@ -36,17 +37,23 @@ class AttemptVerbs(Model):
         held = sum(1 for one in self.running(worker_id) if one.slot_freed_at is None)
         if not rules.may_claim(worker) or held >= worker.capacity:
             return None
-        job = self._next(replace(worker, resident=resident), now, limits, holds)
-        return self._begin(job, worker, nonce, now) if job is not None else None
+        asking = replace(worker, resident=resident)
+        job = self._next(asking, now, limits, holds, patience_s)
+        return self._begin(job, asking, nonce, now) if job is not None else None
 
     async def peek_next(
-        self, worker_id: str, *, limits: RunningLimits = NO_LIMITS, holds: Holds = NO_HOLDS
+        self,
+        worker_id: str,
+        *,
+        limits: RunningLimits = NO_LIMITS,
+        holds: Holds = NO_HOLDS,
+        patience_s: float | None = None,
     ) -> Job | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or not rules.may_claim(worker):
             return None
         last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-        return self._next(worker, last_seen, limits, holds)
+        return self._next(worker, last_seen, limits, holds, patience_s)
 
     async def get_attempt(self, attempt_id: int) -> Claimed | None:
         attempt = self.world.attempts.get(attempt_id)
@@ -105,7 +112,9 @@ class AttemptVerbs(Model):
         if worker is not None:
             self.world.workers[worker_id] = replace(worker, jobs_done=worker.jobs_done + 1)
 
-    def _next(self, worker: Worker, now: float, limits: RunningLimits, holds: Holds) -> Job | None:
+    def _next(
+        self, worker: Worker, now: float, limits: RunningLimits, holds: Holds, patience_s: float | None
+    ) -> Job | None:
         heads = self._heads(now)
         waiting = Counter(job.need for job in self._may_begin(now)) if holds else Counter[Need]()
         running = count((self.world.jobs[one.job_id].need, 1) for one in self.running())
@@ -120,6 +129,7 @@ class AttemptVerbs(Model):
             resident=worker.resident,
             running_by_owner=running.owners,
             holds=holds,
+            patience_s=patience_s,
         )
         return heads[need] if need is not None else None
 
@@ -151,6 +161,7 @@ class AttemptVerbs(Model):
             progress=0.0,
             started_at=now,
             reported_at=now,
+            loads=not warm(job.need, worker.resident),
         )
         after = replace(
             job,

@@ -10,7 +10,7 @@ from orchestrator.store.rows import Claimed, Job, Worker
 from orchestrator.store.sqlite import attempts, events, jobs, workers
 from orchestrator.store.sqlite.values import need_from
 from scaling.limits import NO_LIMITS, RunningCounts, RunningLimits, count, has_room
-from scaling.place import Candidate, Holds, choose
+from scaling.place import Candidate, Holds, choose, warm
 from scaling.snapshot import Need
 
 # The head of each group: what must start first, then what is oldest. What is past its limit is not begun.
@@ -45,8 +45,8 @@ _SLOTS_HELD = """
 _BY_NONCE = "SELECT id FROM attempts WHERE worker_id = ? AND incarnation = ? AND nonce = ?"
 _BEGIN = """
     INSERT INTO attempts (job_pk, number, worker_id, incarnation, nonce, state, phase, progress, started_at,
-        reported_at)
-    SELECT pk, attempts + 1, :worker_id, :incarnation, :nonce, 'running', 'preparing', 0, :now, :now
+        reported_at, loads)
+    SELECT pk, attempts + 1, :worker_id, :incarnation, :nonce, 'running', 'preparing', 0, :now, :now, :loads
     FROM jobs WHERE pk = :pk
     RETURNING id
 """
@@ -59,10 +59,11 @@ _TAKE = """
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is held back: from everybody, and from workers that have not its model."""
+    """What is held back: from everybody, and from workers that have not its model; and when a job is late."""
 
     limits: RunningLimits = NO_LIMITS
     holds: Holds = field(default_factory=dict)
+    patience_s: float | None = None
 
 
 NO_BOUNDS = Bounds()
@@ -72,6 +73,7 @@ NO_BOUNDS = Bounds()
 class Head:
     """The next job of a group."""
 
+    need: Need
     pk: int
     group: int
     created_at: float
@@ -96,8 +98,8 @@ def claim(database: Database, asker: Asker, now: float, bounds: Bounds = NO_BOUN
         return attempts.running(database, repeated)
     if not rules.may_claim(worker) or not _has_free_slot(database, worker):
         return None
-    pk = _next(database, replace(worker, resident=asker.resident), now, bounds)
-    return _take(database, pk, asker, now) if pk is not None else None
+    head = _next(database, replace(worker, resident=asker.resident), now, bounds)
+    return _take(database, head, asker, now) if head is not None else None
 
 
 def peek(database: Database, worker_id: str, bounds: Bounds = NO_BOUNDS) -> Job | None:
@@ -105,8 +107,8 @@ def peek(database: Database, worker_id: str, bounds: Bounds = NO_BOUNDS) -> Job 
     if worker is None or not rules.may_claim(worker):
         return None
     last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-    pk = _next(database, worker, last_seen, bounds)
-    return jobs.at(database, pk).job if pk is not None else None
+    head = _next(database, worker, last_seen, bounds)
+    return jobs.at(database, head.pk).job if head is not None else None
 
 
 def _repeated(database: Database, asker: Asker) -> int | None:
@@ -120,17 +122,17 @@ def _has_free_slot(database: Database, worker: Worker) -> bool:
     return held < worker.capacity
 
 
-def _next(database: Database, worker: Worker, now: float, bounds: Bounds) -> int | None:
+def _next(database: Database, worker: Worker, now: float, bounds: Bounds) -> Head | None:
     heads = {
-        need_from(text): Head(pk, group, created_at, start_by)
+        (need := need_from(text)): Head(need, pk, group, created_at, start_by)
         for pk, group, text, created_at, start_by in database.execute(_HEADS, (now,)).fetchall()
     }
     if not heads:
         return None
     running = _running(database, bounds.limits)
-    need = choose(
+    chosen = choose(
         [
-            _candidate(database, need, head, now, bounds.holds)
+            _candidate(database, head, now, bounds.holds)
             for need, head in heads.items()
             if has_room(need, bounds.limits, running)
         ],
@@ -139,16 +141,17 @@ def _next(database: Database, worker: Worker, now: float, bounds: Bounds) -> int
         resident=worker.resident,
         running_by_owner=running.owners,
         holds=bounds.holds,
+        patience_s=bounds.patience_s,
     )
-    return heads[need].pk if need is not None else None
+    return heads[chosen] if chosen is not None else None
 
 
-def _candidate(database: Database, need: Need, head: Head, now: float, holds: Holds) -> Candidate:
+def _candidate(database: Database, head: Head, now: float, holds: Holds) -> Candidate:
     """Counted only where some are held, and no further than shows whether one is not."""
     count = 1
-    if holds and (held := holds.get(need, 0)):
+    if holds and (held := holds.get(head.need, 0)):
         count = database.execute(_WAITING, (head.group, now, held + 1)).fetchone()[0]
-    return rules.candidate(need, head.created_at, head.start_by, now, count)
+    return rules.candidate(head.need, head.created_at, head.start_by, now, count)
 
 
 def _running(database: Database, limits: RunningLimits) -> RunningCounts:
@@ -159,17 +162,18 @@ def _running(database: Database, limits: RunningLimits) -> RunningCounts:
     return count((need_from(text), number) for text, number in found)
 
 
-def _take(database: Database, pk: int, asker: Asker, now: float) -> Claimed | None:
+def _take(database: Database, head: Head, asker: Asker, now: float) -> Claimed | None:
     said = {
         "worker_id": asker.worker_id,
         "incarnation": asker.incarnation,
         "nonce": asker.nonce,
         "now": now,
-        "pk": pk,
+        "pk": head.pk,
+        "loads": not warm(head.need, asker.resident),
     }
     attempt_id: int = database.execute(_BEGIN, said).fetchone()[0]
-    database.execute(_TAKE, (attempt_id, now, pk))
+    database.execute(_TAKE, (attempt_id, now, head.pk))
     begun = attempts.running(database, attempt_id)
     if begun is not None:
-        events.record_of_job(database, moves.claimed(begun.job, begun.attempt), pk)
+        events.record_of_job(database, moves.claimed(begun.job, begun.attempt), head.pk)
     return begun

@@ -124,14 +124,20 @@ class SqliteStore(SqliteAccounts):
         now: float,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
+        patience_s: float | None = None,
     ) -> rows.Claimed | None:
         asker = claims.Asker(worker_id, incarnation, nonce, resident)
-        return await self._writer.do(claims.claim, asker, now, claims.Bounds(limits, holds))
+        return await self._writer.do(claims.claim, asker, now, claims.Bounds(limits, holds, patience_s))
 
     async def peek_next(
-        self, worker_id: str, *, limits: RunningLimits = NO_LIMITS, holds: Holds = NO_HOLDS
+        self,
+        worker_id: str,
+        *,
+        limits: RunningLimits = NO_LIMITS,
+        holds: Holds = NO_HOLDS,
+        patience_s: float | None = None,
     ) -> rows.Job | None:
-        return await self._readers.do(claims.peek, worker_id, claims.Bounds(limits, holds))
+        return await self._readers.do(claims.peek, worker_id, claims.Bounds(limits, holds, patience_s))
 
     async def get_attempt(self, attempt_id: int) -> rows.Claimed | None:
         return self._readers.point(attempts.get, attempt_id)

@@ -112,6 +112,7 @@ def attempt_from(row: sqlite3.Row, job_id: str) -> rows.Attempt:
         slot_freed_at=row["slot_freed_at"],
         ended_at=row["ended_at"],
         fault=_fault_from(row["fault"]),
+        loads=bool(row["loads"]),
     )
 
 

@@ -74,6 +74,11 @@ def brain(database: Database) -> None:
     database.executescript(files(__package__).joinpath("0004_brain.sql").read_text(encoding="utf-8"))
 
 
+@migrations(name="0005_plans")
+def plans(database: Database) -> None:
+    database.executescript(files(__package__).joinpath("0005_plans.sql").read_text(encoding="utf-8"))
+
+
 def _literals(enum: type[StrEnum]) -> str:
     return ", ".join(f"'{one}'" for one in enum)
 
