@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from scaling.place import NO_HOLDS, Holds, best_worker, choose, warm
 from scaling.plan import Plan
 from scaling.simulate.machine import Machine
+from scaling.simulate.trace import Arrival
 from scaling.simulate.waiting import Waiting
 from scaling.snapshot import Need
 
@@ -21,6 +22,9 @@ class Claims:
         self._holds = {one.need: one.count for one in plan.holds if one.count > 0}
         self._patience_s = plan.patience_s
 
+    def take(self, need: Need, now_s: float) -> Arrival:
+        return self._waiting.take(need, now_s, self._patience_s)
+
     def took(self, need: Need, resident: Sequence[str]) -> None:
         """A machine with these models takes one. If it was one of the held, fewer are left for others like it."""
         if self._holds and need in self._holds and warm(need, resident):
@@ -29,7 +33,7 @@ class Claims:
     def next_need(self, machine: Machine, now_s: float) -> Need | None:
         """What a machine that asks takes. Traces name no owners, and so there is no share to be fair with."""
         return choose(
-            self._waiting.heads(now_s),
+            self._waiting.heads(now_s, self._patience_s),
             machine.view(now_s),
             host_id=machine.id,
             resident=machine.resident,

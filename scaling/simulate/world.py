@@ -197,7 +197,7 @@ class World:
         else:
             self._parked.pop(machine.id, None)
             self.claims.took(need, machine.resident)
-            self._start(machine, self.waiting.take(need))
+            self._start(machine, self.claims.take(need, self.now_s))
 
     def _start(self, machine: Machine, arrival: Arrival) -> None:
         resident = _resident(arrival)

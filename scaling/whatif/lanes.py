@@ -22,7 +22,7 @@ Signature = tuple[object, ...]
 class Lane:
     """One slot. `free_s` is when it is free, by now; what is given to it moves that on.
 
-    `now`: a job that is given to it first begins at once. `jobs` counts what was given to it.
+    `ready`: its machine has booted. `now`: a job that is given to it first begins at once. `jobs` counts what was given to it.
     """
 
     worker_id: str
@@ -32,6 +32,7 @@ class Lane:
     idle_s: float
     free_s: float
     resident: tuple[str, ...]
+    ready: bool = True
     now: bool = False
     jobs: int = 0
 
@@ -122,7 +123,7 @@ def lanes_of(
         for free_s, idle_s, _ in slots.fresh:
             ready = worker.state not in ORDERED
             at_s = free_s if ready else _ordered_s(worker, times)
-            lanes.add(Lane(worker.id, kind, slots, slots.bought, idle_s, at_s, worker.resident, now=ready))
+            lanes.add(Lane(worker.id, kind, slots, slots.bought, idle_s, at_s, worker.resident, ready, ready))
         for (free_s, _, _), run in zip(slots.promised, worker.running, strict=True):
             resident = (f"{run.engine}/{run.model or ''}",)
             lanes.add(Lane(worker.id, kind, slots, bought=True, idle_s=0.0, free_s=free_s, resident=resident))

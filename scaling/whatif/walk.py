@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from scaling.snapshot import AGES_MAX, JobGroup, Need
 from scaling.whatif.lanes import Lane, Lanes
 
+MARGIN_SHARE = 0.25
+"""A job waits for a busy machine only if it would be in time there with so much of a service to spare."""
 LATE_LANE_JOBS = 4
 """So many late jobs for each lane are placed one by one; more only make the backlog longer."""
 
@@ -78,13 +80,15 @@ def _on_warm(ask: Ask, lanes: Lanes) -> None:
         return
     heap = [(one.free_s, place, one) for place, one in enumerate(lanes.warm(ask.need))]
     heapq.heapify(heap)
+    margin_s = MARGIN_SHARE * lanes.service_s(ask.need, heap[0][2].slots.host) if heap else 0.0
     left = []
     for place, due_s in enumerate(ask.due_s):
         if not heap:
             left += ask.due_s[place:]
             break
         free_s, number, lane = heap[0]
-        if free_s > due_s:
+        spare_s = margin_s if lane.ready and free_s > 0.0 else 0.0
+        if free_s + spare_s > due_s:
             left.append(due_s)
             continue
         _give(ask, lane, lanes)

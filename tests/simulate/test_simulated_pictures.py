@@ -138,7 +138,7 @@ def test_a_group_shows_its_tightest_start_and_its_oldest_job():
         waiting.add(one)
     (group,) = waiting.groups(10.0)
     assert (group.count, group.slack_s, group.ages_s) == (3, 16.0, (10.0, 5.0, 4.0))
-    assert waiting.take(group.need).row == 2
+    assert waiting.take(group.need, 0.0, None).row == 2
     (group,) = waiting.groups(10.0)
     assert group.slack_s == 45.0
 
@@ -148,11 +148,11 @@ def test_a_job_that_was_begun_has_met_its_start_and_keeps_its_place():
     first, second = arrivals(Row(0, 1, "M", start_within_s=50), Row(1, 1, "M"))
     waiting.add(first)
     waiting.add(second)
-    assert waiting.take(first.need) is first
+    assert waiting.take(first.need, 0.0, None) is first
     waiting.add(first)
     (group,) = waiting.groups(10.0)
     assert group.slack_s is None
-    assert waiting.take(first.need) is first
+    assert waiting.take(first.need, 0.0, None) is first
 
 
 def with_a_machine(rows, events):
