@@ -1,4 +1,4 @@
-"""What nobody can do better than, and what somebody who knows the future does: docs/decisions/0022 says what they are."""
+"""Two measures beside a run: the least work there is, and a schedule by somebody who knows the future."""
 
 from scaling.simulate.offline.bound import work_bound_s
 from scaling.simulate.offline.clairvoyant import clairvoyant

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from scaling.simulate.log import Event, first_line
 from scaling.simulate.report import percentile
-from scaling.simulate.scenario import Boot, Scenario, Terms
+from scaling.simulate.scenario import Boot, Scenario
 from scaling.simulate.trace import Arrival, Trace
 
 
@@ -91,9 +91,9 @@ def calm(scenario: Scenario) -> Scenario:
     """The same world without chance: every boot takes the median, no launch fails and no machine is lost.
 
     Raises:
-        ValueError: there are several offers, or one that is billed in steps or has an end, which no schedule here minds.
+        ValueError: there are several offers, or one that is billed in steps or has an end, which is not minded.
     """
-    only: Terms = scenario.offers[0]
+    only = scenario.offers[0]
     if len(scenario.offers) > 1 or only.granularity_s or only.min_billed_s or only.lease_s_max is not None:
         raise ValueError(
             f"{scenario.name}: a schedule is made for one offer, billed by what was used, without an end"
