@@ -1,7 +1,7 @@
 """The loop: observe, decide, check, apply. Its retry is its next turn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -9,6 +9,8 @@ from gpulease.contract.engines import CATALOGUE
 from orchestrator.apply import Applier
 from orchestrator.fleet.agents import Agents
 from orchestrator.observe import Observer
+from orchestrator.plans.book import PlanBook
+from orchestrator.plans.record import PlanRecord
 from orchestrator.policy import PolicyBook
 from orchestrator.store.rows import Attempt, Fleet, Job, Worker
 from scaling.check import check
@@ -24,13 +26,6 @@ LOOK_AGAIN_S_MIN = 0.05
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRecord:
-    at: float
-    snapshot: Snapshot
-    plan: Plan
-
-
 class Reconciler:
     def __init__(self, observer: Observer, applier: Applier, agents: Agents, policy: PolicyBook) -> None:
         self._observer = observer
@@ -38,6 +33,7 @@ class Reconciler:
         self._agents = agents
         self._policy = policy
         self._store = applier.store
+        self._plans = PlanBook(applier.store)
         self._clock = applier.clock
         self.last: PlanRecord | None = None
         self.look_again: Callable[[float | None], None] = lambda _seconds: None
@@ -61,11 +57,12 @@ class Reconciler:
         snapshot = replace(snapshot, memory=self._policy.memory.of(policy.name))
         plan = decide(snapshot, policy)
         check(snapshot, policy, plan)
-        self.last = PlanRecord(self._clock.now(), snapshot, plan)
+        self.last = PlanRecord(self._clock.now(), policy, snapshot, plan)
         self._applier.dispatcher.follow(snapshot, plan)
         again_s = plan.look_again_s
         self.look_again(None if again_s is None else max(LOOK_AGAIN_S_MIN, again_s))
         await self._policy.memory.keep(policy.name, plan.memory)
+        await self._plans.keep(self.last)
         return plan
 
     async def _end_overdue(self) -> None:

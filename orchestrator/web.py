@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import APIRouter, FastAPI
 
 from gpulease import __version__
-from orchestrator.api import events, fleet, health, internal, jobs, money, providers, salad
+from orchestrator.api import events, fleet, health, internal, jobs, money, plans, providers, salad
 from orchestrator.api.edge.bounds import BodyBound
 from orchestrator.api.edge.document import correct
 from orchestrator.api.edge.headers import guard
@@ -27,7 +27,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 NATIVE = (
     *(jobs, events, streamed, parted),
     *(assets, me, users, keys, projects, queues, subscriptions, webhooks, audit),
-    *(fleet, providers, money, internal, salad, health),
+    *(fleet, plans, providers, money, internal, salad, health),
 )
 SURFACES: dict[Surface, APIRouter] = {
     "render": render.router,

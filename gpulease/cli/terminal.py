@@ -61,6 +61,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empt
         err.print(empty)
 
 
+def harmless(text: str) -> str:
+    """A terminal obeys what it is shown, and some of it was sent by strangers: an email at a login, a model's name."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def duration(seconds: float | None) -> str:
     """Such as 4.2 s, 3 min, 5.0 h."""
     if seconds is None:

@@ -174,6 +174,12 @@ class AsyncClient:
     async def plan(self) -> JsonObject:
         return await self._do(calls.plan())
 
+    async def plans(self, **which: str | int) -> JsonObject:
+        return await self._do(calls.plans(which))
+
+    async def past_plan(self, plan_id: int) -> JsonObject:
+        return await self._do(calls.past_plan(plan_id))
+
     async def costs(self) -> JsonObject:
         return await self._do(calls.costs())
 

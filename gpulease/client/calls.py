@@ -183,6 +183,15 @@ def plan() -> Call[JsonObject]:
     return Call("GET", "/v1/plan", _object)
 
 
+def plans(which: Mapping[str, str | int]) -> Call[JsonObject]:
+    """`which` holds any of before, until and limit."""
+    return Call("GET", "/v1/plans", _object, params=which)
+
+
+def past_plan(plan_id: int) -> Call[JsonObject]:
+    return Call("GET", f"/v1/plans/{plan_id}", _object)
+
+
 def costs() -> Call[JsonObject]:
     return Call("GET", "/v1/costs", _object)
 

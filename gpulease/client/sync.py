@@ -209,6 +209,14 @@ class Client:
     def plan(self) -> JsonObject:
         return self._do(calls.plan())
 
+    def plans(self, **which: str | int) -> JsonObject:
+        """Past plans, newest first; `which` names any of before, until (RFC 3339) and limit."""
+        return self._do(calls.plans(which))
+
+    def past_plan(self, plan_id: int) -> JsonObject:
+        """With what it saw."""
+        return self._do(calls.past_plan(plan_id))
+
     def costs(self) -> JsonObject:
         return self._do(calls.costs())
 

@@ -1,8 +1,7 @@
-"""/v1/workers, /v1/engines, /v1/policy, /v1/plan: what runs, and why."""
+"""/v1/workers, /v1/engines, /v1/policy: what runs, and by which policy."""
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Query
 from gpulease.contract.engines import CATALOGUE, EngineSpec
 from gpulease.contract.problems import ProblemError
 from orchestrator.api.auth import FleetAdmin, Operator, Shared, Viewer
-from orchestrator.api.views import moment, worker_view
+from orchestrator.api.views import worker_view
 from orchestrator.parts import Parts
 from orchestrator.policy import PolicyBody
 from orchestrator.store.people import By
@@ -114,28 +113,6 @@ async def write_policy(parts: Shared, body: PolicyBody, caller: FleetAdmin) -> d
     await parts.policy.put(body, caller.by)
     parts.loops.nudge("reconcile")
     return parts.policy.shown()
-
-
-@router.get("/plan")
-async def plan(parts: Shared, _: Operator) -> dict[str, Any]:
-    """The last plan: what was decided and why, and what could not be done and why."""
-    last = parts.reconciler.last
-    if last is None:
-        return {"at": None, "actions": [], "blocked": []}
-    return {
-        "at": moment(last.at).isoformat(),
-        "actions": [{"kind": type(one).__name__.lower(), **asdict(one)} for one in last.plan.actions],
-        "blocked": [
-            {
-                "code": one.code,
-                "reason": one.reason,
-                "count": one.count,
-                "engine": one.need.engine if one.need else None,
-                "model": one.need.model if one.need else None,
-            }
-            for one in last.plan.blocked
-        ],
-    }
 
 
 def _engine(spec: EngineSpec, running: list[Capability], offered: list[Capability]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows
 from orchestrator.store.accounts import Accounts
+from orchestrator.store.past import PastJob, PlanRow
 from orchestrator.store.people import By
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits
@@ -282,7 +283,7 @@ class Store(Accounts, Protocol):
         """Makes it due now, with no tries counted yet, whatever became of it. Its tries stay listed."""
         ...
 
-    # Policy, retention
+    # Policy, plans, retention
 
     async def read_setting(self, name: str) -> Any | None: ...
 
@@ -294,8 +295,24 @@ class Store(Accounts, Protocol):
         """As `write_setting`, of what nobody asked for: it makes no event, and a power cut may undo it."""
         ...
 
+    async def record_plan(self, record: dict[str, Any], *, at: float) -> int:
+        """Keeps what a plan saw and decided, and of all only the latest `PLANS_MAX`. Returns its id."""
+        ...
+
+    async def list_plans(
+        self, *, before: int | None = None, until: float | None = None, limit: int = 100
+    ) -> list[PlanRow]:
+        """Newest first: those whose id is below `before`, and that were made by `until`."""
+        ...
+
+    async def get_plan(self, plan_id: int) -> PlanRow | None: ...
+
+    async def finished_work(self, *, since: float, limit: int) -> list[PastJob]:
+        """Jobs that came since then and succeeded, in the order in which they came; of more, the latest."""
+        ...
+
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         """Removes jobs that finished before then with all that hangs on them, expired uploads, and workers
-        gone before then (their leases stay). At most 1,000 jobs at once.
+        gone before then (their leases stay), and plans of more than `PLANS_KEPT_S` ago. At most 1,000 jobs at once.
         """
         ...

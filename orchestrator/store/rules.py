@@ -167,7 +167,11 @@ def slot_s(attempt: Attempt, now: float) -> float:
 
 def load_s(result: Result | None, slot_s: float) -> float | None:
     """How long an attempt loaded its model, by its worker's word; None where that was there already, or is not told."""
-    said = result.metrics.get("MODEL_LOAD_SEC") if result is not None else None
+    return load_told(result.metrics.get("MODEL_LOAD_SEC") if result is not None else None, slot_s)
+
+
+def load_told(said: float | str | None, slot_s: float) -> float | None:
+    """What a worker said of its load, where that can be."""
     if said is None or isinstance(said, str) or not LOAD_S_MIN <= said < math.inf:
         return None
     return float(min(said, slot_s))

@@ -115,6 +115,8 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("GET /v1/policy", OPERATORS),
         Row("PUT /v1/policy", ADMINS, json={}),
         Row("GET /v1/plan", OPERATORS),
+        Row("GET /v1/plans", OPERATORS),
+        Row("GET /v1/plans/{plan_id}", OPERATORS, at={"plan_id": "plan"}),
         Row("GET /v1/providers", OPERATORS),
         Row("POST /v1/providers/{name}/disable", OPERATORS, at={"name": "provider"}),
         Row("POST /v1/providers/{name}/enable", OPERATORS, at={"name": "provider"}),

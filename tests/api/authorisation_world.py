@@ -218,6 +218,10 @@ async def attempt(cell: Cell) -> int:
     return (await (await cell.thing("agent")).claim())["attempt"]
 
 
+async def plan(cell: Cell) -> int:
+    return await cell.parts.store.record_plan({"policy": {"name": "whatif"}}, at=cell.now)
+
+
 def constant(value: Any) -> Callable[[Cell], Awaitable[Any]]:
     async def given(_: Cell) -> Any:
         return value
@@ -273,6 +277,7 @@ THINGS: dict[str, Callable[[Cell], Awaitable[Any]]] = {
     "worker_id": _of_agent,
     "incarnation": _incarnation,
     "attempt": attempt,
+    "plan": plan,
     "provider": constant("comput3"),
     "queue": constant("short-low"),
     "first": constant(1),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpulease.cli.terminal import AsJson, client_of, show_json, show_table
+from gpulease.cli.terminal import AsJson, client_of, harmless, show_json, show_table
 
 
 def audit(
@@ -30,12 +30,7 @@ def audit(
 
 def _row(row: dict[str, Any]) -> list[object]:
     shown = (row["at"], row["who"], row["origin"], row["what"], row["target"], _changed(row))
-    return [_harmless(str(one)) for one in shown]
-
-
-def _harmless(text: str) -> str:
-    """A terminal obeys what it is shown, and some of this was sent by strangers: an email at a login, say."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return [harmless(str(one)) for one in shown]
 
 
 def _changed(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`gpulease policy`: the policy in force, shown and changed."""
+"""`gpulease policy`: the policy in force, shown and changed; what it did is explained, and others are tried."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from gpulease.cli.policy.explain import explain
 from gpulease.cli.terminal import AsJson, client_of, show_json, show_table
 from scaling.policy import Policy
 
 FIELDS = frozenset(one.name for one in fields(Policy))
 app = typer.Typer(help="Shows and changes the policy that the fleet is scaled by.", no_args_is_help=True)
+
+
+app.command()(explain)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.store import changes, moves, rules
 from orchestrator.store.memory.world import Model
+from orchestrator.store.past import PLANS_KEPT_S
 from orchestrator.store.people import By
 from orchestrator.store.rows import Delivery, DeliveryState, DeliveryTry, Event, HostFault, Job, Purged
 from scaling.states import WorkerState
@@ -172,6 +173,7 @@ class LedgerVerbs(Model):
     def _forget_ledgers(self, now: float) -> None:
         world = self.world
         world.audit = [one for one in world.audit if one.at >= now - rules.AUDIT_KEPT_S]
+        world.plans = [one for one in world.plans if one.at >= now - PLANS_KEPT_S]
         world.spending = [one for one in world.spending if one.held_until >= now - rules.SPENDING_KEPT_S]
 
     def _forget_workers(self, ids: set[str]) -> None:

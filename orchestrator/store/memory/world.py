@@ -7,6 +7,7 @@ from typing import Any
 from gpulease.contract.jobs import Fault, Phase, Result
 from orchestrator.store import moves, people, rules
 from orchestrator.store.changes import Change
+from orchestrator.store.past import PlanRow
 from orchestrator.store.rows import (
     Attempt,
     Delivery,
@@ -76,6 +77,8 @@ class World:
     deliveries_made: int = 0
     tries: dict[int, list[DeliveryTry]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    plans: list[PlanRow] = field(default_factory=list)
+    plans_made: int = 0
     spending: list[Spent] = field(default_factory=list)
     users: dict[str, people.User] = field(default_factory=lambda: {people.ANONYMOUS.id: people.ANONYMOUS})
     subscriptions: dict[int, people.Subscription] = field(

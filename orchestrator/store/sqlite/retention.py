@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from sqlite_utils import Database
 
 from orchestrator.store import changes, rules
+from orchestrator.store.past import PLANS_KEPT_S
 from orchestrator.store.people import By
 from orchestrator.store.rows import Purged
 from orchestrator.store.sqlite import jobs
 from orchestrator.store.sqlite.accounts import aliases, audit
+from orchestrator.store.sqlite.past import plans
 from orchestrator.store.sqlite.values import need_text
 
 _OLD_JOBS = """
@@ -56,6 +58,7 @@ def purge(database: Database, finished_before: float, now: float) -> Purged:
     database.execute("DELETE FROM host_faults WHERE at < ?", (finished_before,))
     database.execute(_EMPTY_GROUPS)
     audit.forget(database, now - rules.AUDIT_KEPT_S, rules.BATCH_MAX)
+    plans.forget(database, now - PLANS_KEPT_S)
     database.execute(_OLD_SPENDING, (now - rules.SPENDING_KEPT_S, rules.BATCH_MAX))
     return Purged(keys=tuple(keys), job_ids=tuple(job["id"] for job in ended), workers=len(workers))
 

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from gpulease.contract.jobs import Fault, Result
 from orchestrator.store import rows, rules
 from orchestrator.store.moves import US
+from orchestrator.store.past import PastJob, PlanRow
 from orchestrator.store.people import By
 from orchestrator.store.sqlite import (
     attempts,
@@ -30,6 +31,7 @@ from orchestrator.store.sqlite.connection.migrations import migrate
 from orchestrator.store.sqlite.connection.opening import BUSY_S_DEFAULT, open_database
 from orchestrator.store.sqlite.connection.readers import Readers
 from orchestrator.store.sqlite.connection.writer import Writer
+from orchestrator.store.sqlite.past import plans, work
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits
 from scaling.place import NO_HOLDS, Holds
@@ -267,7 +269,7 @@ class SqliteStore(SqliteAccounts):
     async def replay_delivery(self, delivery_id: int, *, by: By | None, now: float) -> rows.Delivery | None:
         return await self._writer.do_durably(outbox.replay, delivery_id, by, now)
 
-    # Policy, retention
+    # Policy, plans, retention
 
     async def read_setting(self, name: str) -> Any | None:
         return self._readers.point(records.read_setting, name)
@@ -279,6 +281,20 @@ class SqliteStore(SqliteAccounts):
 
     async def note(self, name: str, value: Any, *, now: float) -> None:
         await self._writer.do(records.note, records.Setting(name, value, US, now))
+
+    async def record_plan(self, record: dict[str, Any], *, at: float) -> int:
+        return await self._writer.do(plans.record, record, at)
+
+    async def list_plans(
+        self, *, before: int | None = None, until: float | None = None, limit: int = 100
+    ) -> list[PlanRow]:
+        return await self._readers.do(plans.listed, before, until, limit)
+
+    async def get_plan(self, plan_id: int) -> PlanRow | None:
+        return self._readers.point(plans.get, plan_id)
+
+    async def finished_work(self, *, since: float, limit: int) -> list[PastJob]:
+        return await self._readers.do(work.done, since, limit)
 
     async def purge(self, *, finished_before: float, now: float) -> rows.Purged:
         return await self._writer.do(retention.purge, finished_before, now)

@@ -1,0 +1,210 @@
+"""/v1/plan and /v1/plans: what was seen, decided and left; and `gpulease policy explain` on top of it."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+from gpulease.cli.main import main
+from loopback_server import LoopbackServer
+from orchestrator.app import create_app
+from orchestrator.plans.record import PlanRecord, explained
+from orchestrator.plans.seen import ROWS_MAX
+from scaling.plan import Hold, Launch, Plan
+from scaling.policy import Policy
+from scaling.snapshot import Estimate, Estimates, JobGroup, Need, Offer, Running, Snapshot, WorkerView
+from scaling.states import WorkerState
+
+SMALL = Need("csm", model="small", owner="ann", project="secret film")
+
+
+@pytest.fixture
+async def look(world):
+    """Looks once, with no turns of the loop's own."""
+    await world.orchestrator.parts.loops.stop()
+    return world.orchestrator.parts.reconciler.step
+
+
+async def get(world, path, **params):
+    reply = await world.http.get(path, params=params)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def test_before_any_plan_there_is_nothing_to_explain(world):
+    await world.orchestrator.parts.loops.stop()
+    world.orchestrator.parts.reconciler.last = None
+    assert (await get(world, "/v1/plan"))["at"] is None
+    assert await get(world, "/v1/plans") == {"items": [], "next_before": None}
+
+
+async def test_the_last_plan_says_what_it_saw_and_what_it_left(world, look):
+    await world.agent()
+    await world.submit()
+    world.clock.advance(5)
+    await look()
+    plan = await get(world, "/v1/plan")
+    assert plan["policy"]["name"] == world.orchestrator.parts.policy.current.name
+    (worker,), (group,) = plan["seen"]["workers"], plan["seen"]["jobs"]
+    assert (worker["provider"], worker["state"], worker["count"], worker["free_slots"]) == (
+        "test",
+        "ready",
+        1,
+        1,
+    )
+    assert (group["engine"], group["count"], group["oldest_age_s"]) == ("csm", 1, 5.0)
+    assert plan["seen"]["budget"]["workers"] == 1
+    assert (plan["holds"], plan["actions"], plan["blocked"]) == ([], [], [])
+    assert {"look_again_s", "patience_s"} <= plan.keys()
+    assert any("Nothing launched though 1 job waiting: 1 free" in one for one in plan["not_done"])
+
+
+async def test_plans_are_kept_when_their_blocks_are_new_and_not_while_they_stay(world, look):
+    for _ in range(3):
+        await look()
+    assert (await get(world, "/v1/plans"))["items"] == []
+    await world.submit()
+    for _ in range(3):
+        world.clock.advance(1)
+        await look()
+    (kept,) = (await get(world, "/v1/plans"))["items"]
+    (block,) = kept["blocked"]
+    assert (block["engine"], block["count"]) == ("csm", 1)
+    assert f"Not done: {block['reason']}" in kept["not_done"]
+    whole = await get(world, f"/v1/plans/{kept['id']}")
+    assert whole["seen"]["jobs"][0]["engine"] == "csm"
+    assert (whole["at"], whole["blocked"]) == (kept["at"], kept["blocked"])
+    await world.agent()
+    world.clock.advance(1)
+    await look()
+    assert [one["blocked"] for one in (await get(world, "/v1/plans"))["items"]] == [[], [block]]
+
+
+async def test_plans_come_in_pages_and_by_time(world):
+    store, now = world.orchestrator.parts.store, world.clock.now()
+    record = {"policy": {"name": "whatif"}, "actions": [], "blocked": [], "seen": {}}
+    ids = [await store.record_plan(record, at=now + number) for number in range(5)]
+    page = await get(world, "/v1/plans", limit=2)
+    assert [one["id"] for one in page["items"]] == ids[:2:-1]
+    assert "seen" not in page["items"][0]
+    rest = await get(world, "/v1/plans", limit=3, before=page["next_before"])
+    assert ([one["id"] for one in rest["items"]], rest["next_before"]) == (ids[2::-1], None)
+    until = datetime.fromtimestamp(now + 1.5, UTC).isoformat()
+    assert (await get(world, "/v1/plans", until=until, limit=1))["items"][0]["id"] == ids[1]
+
+
+@pytest.mark.parametrize(
+    "params", [{"before": -1}, {"limit": 0}, {"limit": 201}, {"until": "2026-05-01T10:00"}]
+)
+async def test_a_wrong_page_is_refused_by_its_field(world, params):
+    reply = await world.http.get("/v1/plans", params=params)
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["field"].endswith(next(iter(params)))
+
+
+async def test_what_never_was_is_not_found(world):
+    assert (await world.http.get("/v1/plans/77")).status_code == 404
+    assert (await world.http.get("/v1/plans/x")).status_code == 422
+
+
+def machine(number, **facts):
+    return WorkerView(f"w{number}", "salad", WorkerState.READY, "l4", usd_per_hour=0.3, **facts)
+
+
+def record_of(snapshot, plan):
+    return explained(PlanRecord(0.0, Policy(name="target"), snapshot, plan))
+
+
+def test_a_record_has_what_was_used_and_says_nothing_of_whose_jobs_they_are():
+    busy = machine(1, running=(Running("csm", "small", 1.0, 99.0, loads=True),))
+    snapshot = Snapshot(
+        groups=(JobGroup(SMALL, 3, 9.0, float("inf"), (9.0, 4.0, 1.0)),),
+        workers=(busy, machine(2, idle_s=70.0)),
+        offers=(Offer("salad", "l4", 0.3, (), cooled_s=12.0),),
+        estimates=Estimates(
+            service={("csm", "small", "l4"): Estimate(4, 5, 9), ("video", "", "l4"): Estimate(60, 70, 9)},
+            load={("csm", "small", "l4"): Estimate(20, 30, 4)},
+        ),
+        waits_s=(3.0, 8.0),
+    )
+    plan = Plan(holds=(Hold(SMALL, 2),), look_again_s=1.25, patience_s=45.0)
+    made = record_of(snapshot, plan)
+    text = json.dumps(made, allow_nan=False)
+    assert "ann" not in text
+    assert "secret film" not in text
+    (alike,) = made["seen"]["workers"]
+    assert (alike["count"], alike["running"], alike["loading_first"], alike["idle_s_max"]) == (2, 1, 1, 70.0)
+    assert [one["engine"] for one in made["seen"]["estimates"]["service"]] == ["csm"]
+    assert made["seen"]["jobs"][0]["median_age_s"] == 4.0
+    assert (made["seen"]["began_since"], made["seen"]["waited_s_max"]) == (2, 8.0)
+    assert made["holds"] == [
+        {
+            "engine": "csm",
+            "model": "small",
+            "queue": "default",
+            "priority": 0,
+            "low_priority": False,
+            "count": 2,
+        }
+    ]
+    not_done = " ".join(made["not_done"])
+    assert "2 jobs of csm/small not given to cold machines" in not_done
+    assert "1 idle machine kept, idle for 70 s" in not_done
+    assert "salad/l4 not asked" in not_done
+    assert "looks again in 1.2 s" in not_done
+
+
+def test_a_record_has_a_bound_and_says_what_it_leaves_out():
+    groups = tuple(JobGroup(Need("csm", model=f"m{n}"), 1, float(n)) for n in range(ROWS_MAX + 7))
+    launches = tuple(Launch("salad", "l4", 0.3, 0.0, "jobs wait") for _ in range(ROWS_MAX + 2))
+    made = record_of(Snapshot(groups), Plan(launches))
+    assert (len(made["seen"]["jobs"]), made["seen"]["jobs_left_out"]) == (ROWS_MAX, 7)
+    assert made["seen"]["jobs"][0]["model"] == f"m{ROWS_MAX + 6}"
+    assert (len(made["actions"]), made["actions_left_out"]) == (ROWS_MAX, 2)
+    assert made["not_done"] == []
+
+
+@pytest.fixture
+async def gpulease(world, monkeypatch, capsys):
+    """Runs `gpulease policy explain …`."""
+    server = await LoopbackServer.start(create_app(world.orchestrator))
+    monkeypatch.setenv("GPULEASE_URL", f"http://{server.address}")
+    monkeypatch.delenv("GPULEASE_API_KEY", raising=False)
+
+    async def run(*arguments, status=0):
+        with pytest.raises(SystemExit) as ended:
+            await asyncio.to_thread(main, ("policy", "explain", *arguments))
+        said = capsys.readouterr()
+        assert ended.value.code == status, said
+        return said
+
+    yield run
+    await server.aclose()
+
+
+async def test_the_command_explains_the_last_plan_in_words(world, look, gpulease):
+    await world.agent()
+    await world.submit()
+    world.clock.advance(5)
+    await look()
+    said = (await gpulease()).out
+    assert "1 workers test/cpu ready: 0 jobs run, 1 slots free" in said
+    assert "1 jobs csm wait (priority 0): the oldest for 5.0 s" in said
+    assert "Decided:\n  " in said
+    assert "Not done:\n  Nothing launched though 1 job waiting" in said
+    assert json.loads((await gpulease("--json")).out)["seen"]["jobs"][0]["count"] == 1
+
+
+async def test_the_command_finds_the_plan_that_held_at_a_time(world, look, gpulease):
+    await world.submit()
+    await look()
+    then = datetime.fromtimestamp(world.clock.now(), UTC)
+    said = (await gpulease("--at", (then + timedelta(hours=1)).isoformat())).out
+    assert f"At {then.isoformat()}" in said
+    assert "Not done:" in said
+    assert "kept" in (await gpulease("--at", (then - timedelta(hours=1)).isoformat(), status=1)).err
+    assert "2026-05-01T14:30" in (await gpulease("--at", "noon", status=2)).err
