@@ -22,7 +22,8 @@ Signature = tuple[object, ...]
 class Lane:
     """One slot. `free_s` is when it is free, by now; what is given to it moves that on.
 
-    `ready`: its machine has booted. `now`: a job that is given to it first begins at once. `jobs` counts what was given to it.
+    `ready`: its machine has booted. `now`: a job that is given to it first begins at once. `jobs` counts what was given
+    to it.
     """
 
     worker_id: str
