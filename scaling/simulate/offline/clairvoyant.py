@@ -19,9 +19,10 @@ ROUNDS = 8
 """The late are chosen in so many parts, each where the schedule without the parts before costs most."""
 START_WEIGHTS = (0.5, 0.7, 0.85, 1.0, 1.2)
 """A start is worth more than it costs where its machine gathers more jobs, and less where a kept one meets them."""
-CLOSE_S = 1e-9
+CLOSE_S = 1e-6
+"""Moments so close are one."""
 MARGIN_S = 1e-3
-"""So much earlier than the limit, so that rounding makes nobody late."""
+"""So much is left of the limit, so that nobody is late by a rounding of the log."""
 
 
 def clairvoyant(trace: Trace, scenario: Scenario, limit_s: float, late_share: float = LATE_SHARE) -> Schedule:
@@ -36,7 +37,7 @@ def clairvoyant(trace: Trace, scenario: Scenario, limit_s: float, late_share: fl
         for weight in START_WEIGHTS
         for one in _rounds(trace, world, (limit_s - MARGIN_S, late_share), weight)
     ]
-    in_time = [one for one in tried if one.wait_p95_s() <= limit_s and _peak(one) <= world.workers_max]
+    in_time = [one for one in tried if one.wait_s(0.95) <= limit_s and _peak(one) <= world.workers_max]
     if not in_time:
         raise ValueError(f"no schedule has a p95 wait of {limit_s:g} s")
     return min(in_time, key=lambda one: one.billed_s)
@@ -49,7 +50,9 @@ def _rounds(trace: Trace, world: Scenario, late: tuple[float, float], weight: fl
     for turn in range(ROUNDS + 1):
         made = _Placing(trace, world, limit_s, weight, patient).schedule()
         yield made
-        overdue = {one.job.row for lease in made.leases for one in lease.turns if one.wait_s > limit_s}
+        overdue = {
+            one.job.row for lease in made.leases for one in lease.turns if one.wait_s > limit_s + CLOSE_S
+        }
         free = budget * (turn + 1) // ROUNDS - len(patient | overdue)
         patient |= frozenset(_costliest(made, patient, free))
 

@@ -62,8 +62,9 @@ class Schedule:
         """Shortest first."""
         return sorted(turn.wait_s for lease in self.leases for turn in lease.turns)
 
-    def wait_p95_s(self) -> float:
-        return percentile(self.waits_s(), 0.95)
+    def wait_s(self, share: float) -> float:
+        """The wait that this share of all waits stay below."""
+        return percentile(self.waits_s(), share)
 
     def events(self, trace: Trace) -> Iterator[Event]:
         """The log from which anybody can recompute cost and waits; docs/simulate.md has its format."""

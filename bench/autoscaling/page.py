@@ -1,0 +1,68 @@
+"""The page that a whole run writes, and the picture beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoscaling.picture import picture
+from autoscaling.table import Points, defaults_table, full_table, gains, limits_table
+
+HEAD = """# What each policy costs
+
+Written by `bench/autoscale.py` on {jobs} jobs of a real trace (alibaba/clusterdata, cluster-trace-v2026-GenAI; the
+script says how to get it); edit that, not this. Cost is what is paid, by the work bound: all services and one load for
+each model. It is the mean over seeds {seeds}; a p95 wait is the worst of them. `comput3`, `salad` and `salad-free` are
+the [simulator's worlds](simulate.md). Maxima of the rules are lifted in the sweeps, and they may go down to nothing;
+without settings they are as [documented](policies.md). {checked}
+
+![Cost against p95 wait](autoscale.svg)
+
+## The cheapest in time
+
+A rule is in time where its p95 wait is within the limit with every seed; the best is the cheapest of all rules that
+others have published, over their whole sweeps. Ours has the limit as its `target_p95_s` and nothing else set. Who knows
+the future is a schedule made with every arrival known, without failed launches, each boot being the median;
+[decision 22](decisions/0022-bounds-of-a-run.md) says what it is and what it is not.
+"""
+CHECKED = "The log of every run was passed by an independent checker, which recomputed cost and waits."
+UNCHECKED = "The logs were not checked by anybody else."
+
+
+def page(found: Points, jobs: int, *, checked: bool) -> str:
+    scenarios = _scenarios(found)
+    seeds = max(one.seeds for group in found.values() for one in group)
+    lines = [
+        HEAD.format(
+            jobs=f"{jobs:,}",
+            seeds=", ".join(map(str, range(seeds))),
+            checked=CHECKED if checked else UNCHECKED,
+        ),
+        *limits_table(found),
+        "",
+        *(f"`{one}`: {gains(found, [one])}" for one in scenarios),
+        "",
+        "## Without settings",
+        "",
+        *defaults_table(found),
+    ]
+    for scenario in scenarios:
+        lines += ["", f"## All of `{scenario}`", "", *full_table(found, scenario)]
+    return "\n".join(lines) + "\n"
+
+
+def write(found: Points, jobs: int, folder: Path, *, checked: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "autoscale.md").write_text(page(found, jobs, checked=checked), encoding="utf-8")
+    (folder / "autoscale.svg").write_text(picture(found), encoding="utf-8")
+
+
+def summary(found: Points) -> str:
+    """What is printed."""
+    scenarios = _scenarios(found)
+    parts = [*limits_table(found), "", gains(found, scenarios), "", *defaults_table(found)]
+    for scenario in scenarios:
+        parts += ["", scenario, *full_table(found, scenario)]
+    return "\n".join(parts)
+
+
+def _scenarios(found: Points) -> Sequence[str]:
+    return list(dict.fromkeys(scenario for scenario, _ in found))
