@@ -44,6 +44,7 @@ from orchestrator.keys import read_secret
 from orchestrator.loops import Loops
 from orchestrator.observe import Observer
 from orchestrator.parts import Parts
+from orchestrator.plans.trial import Trials
 from orchestrator.policy import PolicyBook
 from orchestrator.reconcile import Reconciler
 from orchestrator.retention import Retention
@@ -176,9 +177,8 @@ async def build(  # noqa: PLR0913
     applier = Applier(store, clock, leases, market, agents.hosts, dispatcher, dice)
     policy = PolicyBook(store, clock, settings)
     quotas = QuotaBook(store, clock, settings)
-    observer = Observer(
-        store, clock, market, dispatcher, dice, clock.now(), quotas, read_priors(settings.gpu_targets)
-    )
+    priors = read_priors(settings.gpu_targets)
+    observer = Observer(store, clock, market, dispatcher, dice, clock.now(), quotas, priors)
     schedule = Schedule(settings.webhook_retry_s, settings.webhook_tail_s)
     parts = Parts(
         settings=settings,
@@ -200,6 +200,7 @@ async def build(  # noqa: PLR0913
         access=open_access(store, clock, settings, secret),
         quotas=quotas,
         policy=policy,
+        trials=Trials(store, clock, market, settings.reconcile_period_s),
         loops=Loops(),
         webhooks=Webhooks(store, clock, _sender(store, clock, settings, storage, secret), schedule, dice),
     )

@@ -17,6 +17,7 @@ from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.jobs.remove import Remover
 from orchestrator.jobs.submit import Submitter
 from orchestrator.loops import Loops
+from orchestrator.plans.trial import Trials
 from orchestrator.policy import PolicyBook
 from orchestrator.reconcile import Reconciler
 from orchestrator.settings import Settings
@@ -47,5 +48,6 @@ class Parts:
     access: Access
     quotas: QuotaBook
     policy: PolicyBook
+    trials: Trials
     webhooks: Webhooks
     loops: Loops

@@ -203,6 +203,9 @@ class AsyncClient:
     async def set_policy(self, policy: JsonObject) -> JsonObject:
         return await self._do(calls.set_policy(policy))
 
+    async def try_policy(self, policy: JsonObject, *, hours: float = 24.0, seeds: int = 3) -> JsonObject:
+        return await self._do(calls.try_policy(policy, hours, seeds))
+
     def projects(self) -> AsyncIterator[JsonObject]:
         return self._items(calls.projects)
 

@@ -29,6 +29,7 @@ JobId = UUID | str
 
 SUBMIT_TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT_S = 600.0
+TRY_TIMEOUT_S = 120.0
 PAGE = 200
 
 
@@ -215,6 +216,11 @@ def policy() -> Call[JsonObject]:
 
 def set_policy(policy_to_be: JsonObject) -> Call[JsonObject]:
     return Call("PUT", "/v1/policy", _object, body=policy_to_be)
+
+
+def try_policy(policy_to_be: JsonObject, hours: float, seeds: int) -> Call[JsonObject]:
+    body = {"policy": policy_to_be, "hours": hours, "seeds": seeds}
+    return Call("POST", "/v1/policy/try", _object, body=body, timeout_s=TRY_TIMEOUT_S)
 
 
 def projects(cursor: str | None = None) -> Call[JsonObject]:

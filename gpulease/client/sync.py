@@ -240,6 +240,10 @@ class Client:
     def set_policy(self, policy: JsonObject) -> JsonObject:
         return self._do(calls.set_policy(policy))
 
+    def try_policy(self, policy: JsonObject, *, hours: float = 24.0, seeds: int = 3) -> JsonObject:
+        """What this policy and the one in force would have made of the jobs of the last hours."""
+        return self._do(calls.try_policy(policy, hours, seeds))
+
     def projects(self) -> Iterator[JsonObject]:
         """Those that you are in; to operators, all."""
         return self._items(calls.projects)

@@ -1,15 +1,18 @@
-"""/v1/plan, /v1/plans: what plans saw, decided and left undone, and why; now and in the past."""
+"""/v1/plan, /v1/plans, /v1/policy/try: what plans saw, decided and left undone, and what others would have done."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
+from gpulease.contract.base import Wire
 from gpulease.contract.problems import ProblemError
 from orchestrator.api.auth import Operator, Shared
 from orchestrator.api.people.pages import ID_MAX
 from orchestrator.api.views import moment
 from orchestrator.plans.record import explained
+from orchestrator.policy import PolicyBody
 from orchestrator.store.past import PlanRow
 
 router = APIRouter(prefix="/v1", tags=["fleet"])
@@ -43,7 +46,8 @@ async def plans(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
     """Newest first, for seven days: plans that did something, or whose blocks were new. What they saw is at each."""
-    seconds = until.timestamp() if until else None
+    # What is shown of a time is its microseconds, and who asks with it means that plan too.
+    seconds = until.timestamp() + 1e-6 if until else None
     found = await parts.store.list_plans(before=before, until=seconds, limit=limit + 1)
     page = found[:limit]
     return {
@@ -61,6 +65,29 @@ async def one_plan(
     if found is None:
         raise ProblemError(404, "There is no such plan", "It never was, or is forgotten; see /v1/plans.")
     return {"id": found.id, "at": moment(found.at).isoformat(), **found.record}
+
+
+class TryBody(Wire):
+    """The body of `POST /v1/policy/try`. `policy` is whole, as for `PUT /v1/policy`."""
+
+    policy: PolicyBody
+    hours: float = Field(default=24, gt=0, le=31 * 24, description="Jobs that came since then.")
+    seeds: int = Field(
+        default=3, ge=1, le=10, description="Runs with different luck, of which the mean is told."
+    )
+
+
+@router.post("/policy/try")
+async def try_policy(parts: Shared, body: TryBody, _: Operator) -> dict[str, Any]:
+    """What this policy and the one in force would have made of the jobs of the last hours. Nothing is changed."""
+    in_force = parts.policy.current
+    told = await parts.trials.compare((in_force, body.policy.policy()), body.hours, body.seeds)
+    before, after = told.pop("figures")
+    return {
+        **told,
+        "in_force": {"policy": asdict(in_force), "figures": before},
+        "tried": {"policy": body.policy.model_dump(), "figures": after},
+    }
 
 
 def _short(row: PlanRow) -> dict[str, Any]:

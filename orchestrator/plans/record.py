@@ -63,7 +63,7 @@ def _not_done(snapshot: Snapshot, plan: Plan) -> Iterable[str]:
     """In sentences: what a reader may have expected, and what stands against it in this picture."""
     ready = [one for one in snapshot.workers if one.state is WorkerState.READY]
     yield from _not_launched(snapshot, plan, ready)
-    yield from (f"Not done: {one.reason}" for one in plan.blocked)
+    yield from (one.reason for one in plan.blocked)
     for one in plan.holds:
         name = f"{one.need.engine}/{one.need.model}" if one.need.model else one.need.engine
         yield f"{_jobs(one.count)} of {name} not given to cold machines: in time on those that have the model."

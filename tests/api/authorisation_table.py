@@ -114,6 +114,7 @@ SECTIONS: dict[str, tuple[Row, ...]] = {
         Row("POST /v1/workers/{worker_id}/resume", OPERATORS),
         Row("GET /v1/policy", OPERATORS),
         Row("PUT /v1/policy", ADMINS, json={}),
+        Row("POST /v1/policy/try", OPERATORS, 409, json={"policy": {}, "hours": 0.001}),
         Row("GET /v1/plan", OPERATORS),
         Row("GET /v1/plans", OPERATORS),
         Row("GET /v1/plans/{plan_id}", OPERATORS, at={"plan_id": "plan"}),

@@ -19,12 +19,8 @@ LIMITS = tuple(f"limits.{one.name}" for one in fields(Limits))
 
 def policy_of(name: str, given: Sequence[str]) -> Policy:
     """The policy of this name with what is set. A name or a value that it does not have ends the program."""
-    if name not in POLICIES:
-        fail(f"no policy is called {name!r}; there are {', '.join(sorted(POLICIES))}", 2)
-    changes = dict(map(_pair, given))
+    changes = _known(name, given)
     knobs = {key: value for key, value in changes.items() if key not in FIELDS + LIMITS}
-    if unknown := [key for key in knobs if key not in _knob_names(name)]:
-        fail(f"--set {unknown[0]}: policy {name!r} has no such setting; it has {_settings(name)}", 2)
     try:
         check_knobs(name, knobs)
     except ValueError as error:
@@ -32,6 +28,22 @@ def policy_of(name: str, given: Sequence[str]) -> Policy:
     limits = {key.removeprefix("limits."): value for key, value in changes.items() if key in LIMITS}
     plain = {key: value for key, value in changes.items() if key in FIELDS}
     return _policy(plain | {"name": name, "knobs": knobs, "limits": limits})
+
+
+def renamed(name: str, given: Sequence[str]) -> list[tuple[str, Any]]:
+    """What is set, by its names in a whole policy: there, knobs have their own place. The values are not looked at."""
+    changes = _known(name, given).items()
+    return [(key if key in FIELDS + LIMITS else f"knobs.{key}", value) for key, value in changes]
+
+
+def _known(name: str, given: Sequence[str]) -> dict[str, Any]:
+    """What is set, by names that the policy has. Any other ends the program."""
+    if name not in POLICIES:
+        fail(f"no policy is called {name!r}; there are {', '.join(sorted(POLICIES))}", 2)
+    changes = dict(map(_pair, given))
+    if unknown := [key for key in changes if key not in (*FIELDS, *LIMITS, *_knob_names(name))]:
+        fail(f"--set {unknown[0]}: policy {name!r} has no such setting; it has {_settings(name)}", 2)
+    return changes
 
 
 def bounded(scenario: Scenario, policy: Policy, given: Sequence[str]) -> Scenario:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gpulease.cli.policy.explain import explain
+from gpulease.cli.policy.trying import try_policy
 from gpulease.cli.terminal import AsJson, client_of, show_json, show_table
 from scaling.policy import Policy
 
@@ -16,6 +17,7 @@ app = typer.Typer(help="Shows and changes the policy that the fleet is scaled by
 
 
 app.command()(explain)
+app.command(name="try")(try_policy)
 
 
 @app.command()
