@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from scaling.demand.budget import Ledger
 from scaling.demand.catalogue import ORDERED, Catalogue
@@ -16,6 +17,7 @@ from scaling.snapshot import Snapshot, WorkerView
 from scaling.states import WorkerState
 
 __all__ = ["POLICIES", "decide"]
+_ID = attrgetter("id")
 
 
 def decide(snapshot: Snapshot, policy: Policy) -> Plan:
@@ -28,13 +30,12 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         raise ValueError(f"no policy is called {policy.name!r}; there are {', '.join(sorted(POLICIES))}")
     times = Times(snapshot.estimates)
     catalogue = Catalogue(snapshot, times)
-    workers = sorted(
-        (one for one in snapshot.workers if one.state is not WorkerState.GONE), key=lambda one: one.id
-    )
+    workers = sorted([one for one in snapshot.workers if one.state is not WorkerState.GONE], key=_ID)
+    intents = [one for one in workers if one.state is WorkerState.INTENDED]
     endings = {one.id: end for one in workers if (end := must_end(one, policy, times))}
-    refused = _refused_intents(workers, catalogue, policy, snapshot.usd_today)
+    refused = _refused_intents(workers, intents, catalogue, policy, snapshot.usd_today) if intents else {}
     supply = [one for one in workers if one.id not in endings and one.id not in refused]
-    standing = tuple(one for one in supply if is_supply(one, policy))
+    standing = tuple([one for one in supply if is_supply(one, policy)])
     scene = Scene(
         snapshot=snapshot,
         policy=policy,
@@ -44,11 +45,11 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
         supply=standing,
     )
-    wanted = _keep_intents(POLICIES[policy.name](scene), workers, refused)
+    wanted = _keep_intents(POLICIES[policy.name](scene), intents, refused)
     return Plan(
         actions=(
             *_endings(supply, endings, wanted, policy, catalogue),
-            *_second_look(workers, refused, wanted),
+            *_second_look(intents, refused, wanted),
             *wanted.launches,
         ),
         blocked=wanted.blocked,
@@ -59,13 +60,15 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
     )
 
 
-def _keep_intents(wanted: Demand, workers: Sequence[WorkerView], refused: Mapping[str, str]) -> Demand:
+def _keep_intents(wanted: Demand, intents: Sequence[WorkerView], refused: Mapping[str, str]) -> Demand:
     """An intent in hand is as good as a launch of its kind: the walk may have given its jobs to either, and to
     withdraw the one and order the other would go on for ever.
     """
+    if not intents or not wanted.launches:
+        return wanted
     launches, kept = list(wanted.launches), set(wanted.used)
-    for worker in workers:
-        if worker.state is not WorkerState.INTENDED or worker.id in refused or worker.id in kept:
+    for worker in intents:
+        if worker.id in refused or worker.id in kept:
             continue
         kind = (worker.provider, worker.gpu_class, worker.usd_per_hour)
         same = (one for one in launches if (one.provider, one.gpu_class, one.usd_per_hour) == kind)
@@ -92,7 +95,11 @@ def _ledger(workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy,
 
 
 def _refused_intents(
-    workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy, usd_today: float
+    workers: Sequence[WorkerView],
+    intents: Sequence[WorkerView],
+    catalogue: Catalogue,
+    policy: Policy,
+    usd_today: float,
 ) -> Mapping[str, str]:
     """Intents that may not be bought any more, with why: the limits came down, or the offer is not to be had."""
     refused: dict[str, str] = {}
@@ -100,7 +107,6 @@ def _refused_intents(
     for worker in workers:
         if worker.state is not WorkerState.INTENDED and not worker.owned:
             ledger.add_worker(worker)
-    intents = (one for one in workers if one.state is WorkerState.INTENDED)
     for worker in sorted(intents, key=lambda one: (one.buy_in_s, one.id)):
         offer = catalogue.of(worker)
         if offer is None:
@@ -131,13 +137,11 @@ def _endings(
 
 
 def _second_look(
-    workers: Sequence[WorkerView], refused: Mapping[str, str], wanted: Demand
+    intents: Sequence[WorkerView], refused: Mapping[str, str], wanted: Demand
 ) -> Sequence[Buy | Withdraw]:
     """Buys the intents whose delay is over and that the demand still uses; the unused ones go at once."""
     looks: list[Buy | Withdraw] = []
-    for worker in workers:
-        if worker.state is not WorkerState.INTENDED:
-            continue
+    for worker in intents:
         if worker.id in refused:
             looks.append(Withdraw(worker.id, refused[worker.id]))
         elif worker.id not in wanted.used:

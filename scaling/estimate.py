@@ -1,7 +1,8 @@
 """How long things take: history shrunk to a prior, fall-backs where there is none, and what is left of a run."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import mul
 
 from scaling.snapshot import Estimate, Estimates, Need
 
@@ -42,22 +43,29 @@ def remaining_s(whole: Estimate, elapsed_s: float, before_s: float = 0.0) -> flo
 
 def service_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:
     """The exact model on this class, else the engine on this class, else the engine anywhere, else the prior."""
-    return _nearest(estimates.service, need, gpu_class) or SERVICE_PRIOR
+    return Times(estimates).service(need, gpu_class)
 
 
-def load_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:
-    """The same of loading its model; where nothing is known, a job that names none waits for none."""
-    prior = NOTHING_LOADS if need.model is None else LOAD_PRIOR
-    return _nearest(estimates.load, need, gpu_class) or prior
+class Nearest:
+    """Estimates of services or loads. What stands in for unknown models is the same for all, and made once."""
 
+    def __init__(self, known: Mapping[tuple[str, str, str], Estimate]) -> None:
+        self._known = known
+        self._pools: dict[tuple[str, str], Estimate | None] = {}
 
-def _nearest(known: Mapping[tuple[str, str, str], Estimate], need: Need, gpu_class: str) -> Estimate | None:
-    exact = known.get((need.engine, need.model or "", gpu_class))
-    if exact is not None:
-        return exact
-    same_engine = [(key, one) for key, one in known.items() if key[0] == need.engine]
-    here = [one for key, one in same_engine if key[2] == gpu_class]
-    return _pooled(here) or _pooled([one for _, one in same_engine])
+    def of(self, engine: str, model: str | None, gpu_class: str) -> Estimate | None:
+        exact = self._known.get((engine, model or "", gpu_class))
+        if exact is not None:
+            return exact
+        key = (engine, gpu_class)
+        if key not in self._pools:
+            self._pools[key] = self._pool(engine, gpu_class)
+        return self._pools[key]
+
+    def _pool(self, engine: str, gpu_class: str) -> Estimate | None:
+        same_engine = [(key, one) for key, one in self._known.items() if key[0] == engine]
+        here = [one for key, one in same_engine if key[2] == gpu_class]
+        return _pooled(here) or _pooled([one for _, one in same_engine])
 
 
 def boot_estimate(estimates: Estimates, provider: str, gpu_class: str) -> Estimate:
@@ -74,38 +82,41 @@ def _pooled(parts: Sequence[Estimate]) -> Estimate | None:
         return None
     weights = [one.samples + PRIOR_WEIGHT for one in parts]
     return Estimate(
-        mean_s=_mean((one.mean_s for one in parts), weights),
-        p90_s=_mean((one.p90_s for one in parts), weights),
-        p99_s=_mean((max(one.p99_s, one.p90_s) for one in parts), weights),
-        samples=sum(one.samples for one in parts),
+        mean_s=_mean([one.mean_s for one in parts], weights),
+        p90_s=_mean([one.p90_s for one in parts], weights),
+        p99_s=_mean([max(one.p99_s, one.p90_s) for one in parts], weights),
+        samples=sum([one.samples for one in parts]),
     )
 
 
-def _mean(values: Iterable[float], weights: Sequence[float]) -> float:
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
     """Exactly rounded sums, so that the order of a dictionary changes nothing."""
-    return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / math.fsum(weights)
+    return math.fsum(map(mul, values, weights)) / math.fsum(weights)
 
 
 class Times:
-    """The estimates of one snapshot, each looked up once."""
+    """The estimates of one snapshot."""
 
     def __init__(self, estimates: Estimates) -> None:
         self._estimates = estimates
-        self._service: dict[tuple[str, str | None, str], Estimate] = {}
-        self._load: dict[tuple[str, str | None, str], Estimate] = {}
+        self._service = Nearest(estimates.service)
+        self._load = Nearest(estimates.load)
         self._boot: dict[tuple[str, str], Estimate] = {}
 
     def service(self, need: Need, gpu_class: str) -> Estimate:
-        key = (need.engine, need.model, gpu_class)
-        if key not in self._service:
-            self._service[key] = service_estimate(self._estimates, need, gpu_class)
-        return self._service[key]
+        return self.service_of(need.engine, need.model, gpu_class)
+
+    def service_of(self, engine: str, model: str | None, gpu_class: str) -> Estimate:
+        return self._service.of(engine, model, gpu_class) or SERVICE_PRIOR
 
     def load(self, need: Need, gpu_class: str) -> Estimate:
-        key = (need.engine, need.model, gpu_class)
-        if key not in self._load:
-            self._load[key] = load_estimate(self._estimates, need, gpu_class)
-        return self._load[key]
+        return self.load_of(need.engine, need.model, gpu_class)
+
+    def load_of(self, engine: str, model: str | None, gpu_class: str) -> Estimate:
+        known = self._load.of(engine, model, gpu_class)
+        if known is None:
+            return NOTHING_LOADS if model is None else LOAD_PRIOR
+        return known
 
     def boot(self, provider: str, gpu_class: str) -> Estimate:
         key = (provider, gpu_class)

@@ -44,17 +44,12 @@ def boot_deadline_s(worker: WorkerView, policy: Policy, times: Times) -> float:
 
 def must_end(worker: WorkerView, policy: Policy, times: Times) -> Stop | Drain | None:
     """What health alone asks for; intents, creations and stopping workers are others' to resolve."""
-    match worker.state:
-        case WorkerState.STARTING if not worker.owned:
-            return _end_starting(worker, boot_deadline_s(worker, policy, times))
-        case WorkerState.READY if worker.owned:
-            return None
-        case WorkerState.READY:
-            return _end_ready(worker, policy)
-        case WorkerState.DRAINING:
-            return _end_draining(worker, policy)
-        case _:
-            return None
+    state = worker.state
+    if state is WorkerState.READY:
+        return None if worker.owned else _end_ready(worker, policy)
+    if state is WorkerState.STARTING and not worker.owned:
+        return _end_starting(worker, boot_deadline_s(worker, policy, times))
+    return _end_draining(worker, policy) if state is WorkerState.DRAINING else None
 
 
 def _end_starting(worker: WorkerView, limit_s: float) -> Stop | None:
@@ -140,12 +135,9 @@ def billed_s(offer: Offer, used_s: float) -> float:
 
 def is_supply(worker: WorkerView, policy: Policy) -> bool:
     """Whether jobs may count on it: ready and claiming, or on order. Whoever must end is not asked here."""
-    match worker.state:
-        case WorkerState.INTENDED | WorkerState.STARTING:
-            return True
-        case WorkerState.CREATING:
-            return worker.state_age_s <= policy.create_s_max
-        case WorkerState.READY:
-            return not worker.paused and not (worker.owned and dead(worker, policy))
-        case _:
-            return False
+    state = worker.state
+    if state is WorkerState.READY:
+        return not worker.paused and not (worker.owned and dead(worker, policy))
+    if state is WorkerState.CREATING:
+        return worker.state_age_s <= policy.create_s_max
+    return state is WorkerState.INTENDED or state is WorkerState.STARTING

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from scaling.snapshot import Capability, Need, WorkerView
@@ -59,7 +60,7 @@ def runnable(need: Need, host: Host, host_id: str = "") -> bool:
         and (not need.providers or host.provider in need.providers)
         and (need.usd_per_hour_max is None or host.usd_per_hour <= need.usd_per_hour_max)
         and outlasts(host.lease_left_s, need)
-        and any(_offers(capability, need) for capability in host.capabilities)
+        and offers(host.capabilities, need.engine, need.model, need.features)
     )
 
 
@@ -68,11 +69,14 @@ def outlasts(lease_left_s: float | None, need: Need) -> bool:
     return lease_left_s is None or need.max_time_s + LEASE_MARGIN_S <= lease_left_s
 
 
-def _offers(capability: Capability, need: Need) -> bool:
-    return (
-        capability.engine == need.engine
-        and (need.model is None or need.model in capability.models)
-        and set(need.features) <= set(capability.features)
+@lru_cache(maxsize=4096)
+def offers(
+    capabilities: tuple[Capability, ...], engine: str, model: str | None, features: tuple[str, ...]
+) -> bool:
+    """Whether one of them runs this. Fleets have few of them and look often, so that answers are kept."""
+    return any(
+        one.engine == engine and (model is None or model in one.models) and set(features) <= set(one.features)
+        for one in capabilities
     )
 
 

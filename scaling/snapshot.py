@@ -15,6 +15,15 @@ class Capability:
     backend: str = ""
     models: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+    """Made once: it may name hundreds of models, and is a key in every look."""
+
+    def __post_init__(self) -> None:
+        values = (self.engine, self.backend, self.models, self.features)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

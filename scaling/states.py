@@ -35,6 +35,9 @@ class WorkerState(StrEnum):
     STOPPING = "stopping"
     GONE = "gone"
 
+    __hash__ = str.__hash__
+    """An enum's own is a Python function, and plans ask thousands of times whether a state is in a set."""
+
 
 class IllegalMove(Exception):
     """A move that its table does not have: a bug of ours, never a client's."""

@@ -219,25 +219,30 @@ def slots_of(
 ) -> Slots:
     """The slots of a worker that is supply. Workers in `apart` are avoided by some, and get their own lane."""
     host = catalogue.host(worker)
-    until_s = ENDLESS if worker.lease_left_s is None else _step_down(worker.lease_left_s)
+    until_s = until_s_of(worker)
     bought = worker.state is not WorkerState.INTENDED
     host_id = worker.id if worker.id in apart else ""
     if worker.state is WorkerState.READY:
         fresh, promised = _ready_slots(worker, times, policy)
     else:
         fresh, promised = _ordered_slots(worker, catalogue, times), ()
-    return Slots(_key(host, host_id, until_s, bought), host, host_id, until_s, bought, fresh, promised)
+    return Slots(lane_key(host, host_id, until_s, bought), host, host_id, until_s, bought, fresh, promised)
 
 
 def launch_slots(offer: Offer, name: str, free_s: float) -> Slots:
     """The slots that a launch will have; they are those of the intent that it becomes."""
-    key = _key(offer, "", ENDLESS, bought=False)
+    key = lane_key(offer, "", ENDLESS, bought=False)
     return Slots(key, offer, "", ENDLESS, bought=False, fresh=((free_s, 0.0, name),) * offer.capacity)
 
 
-def _key(host: Host, host_id: str, until_s: float, bought: bool) -> LaneKey:  # noqa: FBT001
+def lane_key(host: Host, host_id: str, until_s: float, bought: bool) -> LaneKey:  # noqa: FBT001
     gpu = (host.provider, host.gpu_class, host.vram_gb, host.usd_per_hour)
     return (*gpu, host.capabilities, host.queues, host_id, until_s, bought)
+
+
+def until_s_of(worker: WorkerView) -> float:
+    """How long its lease lasts yet, rounded down so that machines alike are alike."""
+    return ENDLESS if worker.lease_left_s is None else _step_down(worker.lease_left_s)
 
 
 def _step_down(left_s: float) -> float:
@@ -250,14 +255,13 @@ def _ready_slots(
     free = worker.free_slots if claims(worker, policy) else 0
     idle_s = -1.0 if worker.owned else worker.idle_s or 0.0
     fresh = ((0.0, idle_s, worker.id),) * free
-    return fresh, tuple((rest_s, 0.0, worker.id) for rest_s in _rests_s(worker, times))
+    return fresh, tuple((rest_s, 0.0, worker.id) for rest_s in rests_s(worker, times))
 
 
-def _rests_s(worker: WorkerView, times: Times) -> Iterable[float]:
+def rests_s(worker: WorkerView, times: Times) -> Iterable[float]:
     for run in worker.running:
-        need = Need(run.engine, run.model)
-        load_s = times.load(need, worker.gpu_class).mean_s if run.loads else 0.0
-        whole = times.service(need, worker.gpu_class)
+        load_s = times.load_of(run.engine, run.model, worker.gpu_class).mean_s if run.loads else 0.0
+        whole = times.service_of(run.engine, run.model, worker.gpu_class)
         yield max(0.0, min(run.time_left_s, remaining_s(whole, run.run_s, load_s)))
 
 
@@ -268,6 +272,10 @@ def _ordered_slots(worker: WorkerView, catalogue: Catalogue, times: Times) -> tu
         eta_s = max(0.0, worker.buy_in_s) + boot.mean_s
     else:
         eta_s = min(boot.mean_s, remaining_s(boot, max(worker.state_age_s, worker.lease_age_s)))
-    offer = catalogue.of(worker)
-    capacity = worker.capacity if offer is None or worker.capabilities else offer.capacity
-    return ((eta_s, 0.0, worker.id),) * capacity
+    return ((eta_s, 0.0, worker.id),) * capacity_of(worker, catalogue)
+
+
+def capacity_of(worker: WorkerView, catalogue: Catalogue) -> int:
+    """How many slots it will have; as long as it says nothing of itself, its offer does."""
+    offer = None if worker.capabilities else catalogue.of(worker)
+    return worker.capacity if offer is None else offer.capacity
