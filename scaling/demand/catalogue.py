@@ -1,6 +1,7 @@
 """What could be leased for a need, the cheapest for the job first."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from scaling.estimate import Times
 from scaling.health import billed_s
@@ -41,18 +42,23 @@ class Catalogue:
     def __init__(self, snapshot: Snapshot, times: Times) -> None:
         self._offers = sorted(snapshot.offers, key=_order)
         self._times = times
-        boots_s = (times.boot(one.provider, one.gpu_class).mean_s for one in self._offers)
-        self.boot_s_max = max(boots_s, default=0.0)
         self._by_kind: dict[tuple[str, str], list[Offer]] = {}
         for offer in self._offers:
             self._by_kind.setdefault((offer.provider, offer.gpu_class), []).append(offer)
         self._fits: dict[Wish, tuple[Fit, ...]] = {}
 
+    @cached_property
+    def boot_s_max(self) -> float:
+        boots_s = (self._times.boot(one.provider, one.gpu_class).mean_s for one in self._offers)
+        return max(boots_s, default=0.0)
+
     def of(self, worker: WorkerView) -> Offer | None:
         """The offer that a worker came from: that of its price if there are several of its class."""
-        same = self._by_kind.get((worker.provider, worker.gpu_class), [])
-        exact = (one for one in same if one.usd_per_hour == worker.usd_per_hour)
-        return next(exact, same[0] if same else None)
+        same = self._by_kind.get((worker.provider, worker.gpu_class), ())
+        for one in same:
+            if one.usd_per_hour == worker.usd_per_hour:
+                return one
+        return same[0] if same else None
 
     def host(self, worker: WorkerView) -> Host:
         """What a worker can run. One on order says nothing of itself yet, so its offer does."""

@@ -46,7 +46,8 @@ class Keeper:
     load_s: float
     """Of a usual model."""
     used: frozenset[str]
-    at_work: Counter[Kind]
+    at_work: Counter[Kind] = field(default_factory=Counter)
+    """How many machines of each kind have something to do."""
     kept: set[str] = field(default_factory=set)
     surplus: set[str] = field(default_factory=set)
     unused: dict[str, float] = field(default_factory=dict)
@@ -62,21 +63,30 @@ class Keeper:
 
     def sort(self, kind: Kind, workers: Iterable[WorkerView]) -> None:
         """Fills `kept` and `surplus` with workers of this kind. Intents that nothing needs are withdrawn for free."""
-        idle, ordered, count = [], [], 0
+        idle, ordered, count, at_work = [], [], 0, 0
         for one in workers:
-            if one.id not in self.used and one.state is WorkerState.INTENDED:
-                continue
-            if one.id in self.used or not (may_go(one) or one.state in ORDERED):
+            if one.id in self.used:
                 count += 1
+                at_work += 1
+            elif one.state is WorkerState.INTENDED:
+                continue
             elif one.state in ORDERED:
                 ordered.append(one)
-            else:
+            elif may_go(one):
                 idle.append(one)
-        place, room = count, True
-        for one in (*sorted(idle, key=idle_order), *sorted(ordered, key=_oldest_order)):
-            place += 1
-            offer = self.scene.catalogue.of(one)
-            room = room and not _outlived(one, offer) and self._pays(kind, place, one, offer)
+            else:
+                count += 1
+        self.at_work[kind] = at_work
+        spare = (*sorted(idle, key=idle_order), *sorted(ordered, key=_oldest_order))
+        if spare:
+            self._sort_spare(kind, spare, count)
+
+    def _sort_spare(self, kind: Kind, spare: Sequence[WorkerView], count: int) -> None:
+        """Those that nothing needs, after `count` that must stay. All of a kind come from one offer."""
+        offer = self.scene.catalogue.of(spare[0])
+        worth, room = self.worth(kind, offer), True
+        for place, one in enumerate(spare, start=count + 1):
+            room = room and not _outlived(one, offer) and self._pays(kind, place, one, worth)
             if room or not self._may_end(one, offer):
                 self.kept.add(one.id)
             else:
@@ -95,8 +105,7 @@ class Keeper:
         rank = self.learned.rank(kind, place) or Rank(None)
         return keeping_s(rank.pauses_s, 0.0, worth.again_s) + worth.start_s < worth.again_s
 
-    def _pays(self, kind: Kind, place: int, worker: WorkerView, offer: Offer | None) -> bool:
-        worth = self.worth(kind, offer)
+    def _pays(self, kind: Kind, place: int, worker: WorkerView, worth: Worth) -> bool:
         rank = self.learned.rank(kind, place)
         idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
         age_s = idle_s if rank is None else rank.age_s(self._now_s())
@@ -135,8 +144,3 @@ def ranks_after(learned: Learned, needed: Mapping[Kind, int], now_s: float) -> d
         kind: ranked(learned.ranks.get(kind, ()), needed.get(kind, 0), now_s)
         for kind in sorted(learned.ranks.keys() | needed.keys())
     }
-
-
-def count_kinds(workers: Sequence[WorkerView], used: frozenset[str]) -> Counter[Kind]:
-    """How many machines of each kind have something to do. An owner's machine is none of ours to keep."""
-    return Counter(kind_of(one) for one in workers if not one.owned and (one.id in used or one.busy))

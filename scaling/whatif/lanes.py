@@ -1,21 +1,40 @@
 """Slots as lanes: when each is free next, and which model it then has in memory."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from scaling.demand.catalogue import ORDERED, Catalogue, wish
-from scaling.demand.supply import ENDLESS, Slots, slots_of
+from scaling.demand.supply import ENDLESS, LaneKey, capacity_of, lane_key, rests_s, until_s_of
 from scaling.estimate import Times
-from scaling.place import Host, outlasts, runnable, warm
+from scaling.health import claims
+from scaling.place import Host, outlasts, runnable
 from scaling.policy import Policy
 from scaling.snapshot import Need, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.boots import boot_of
-from scaling.whatif.learned import Kind
 
 SERVICE_S_MIN = 0.001
-Signature = tuple[object, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Sort:
+    """Machines that are alike to every job. Its heap has every lane of it, at the time at which it was free once."""
+
+    host: Host
+    host_id: str
+    until_s: float
+    heap: "list[tuple[float, bool, float, int, Lane]]" = field(default_factory=list)
+
+    def first(self) -> "tuple[float, bool, float, int, Lane]":
+        """The lane that is free first: the bought before the ordered, then the last used, then the last given to.
+
+        Lanes are only ever free later than before, so that whatever comes up outdated is put back by what holds now.
+        """
+        heap = self.heap
+        while heap[0][0] != (lane := heap[0][-1]).free_s:
+            heapq.heapreplace(heap, lane.entry())
+        return heap[0]
 
 
 @dataclass(slots=True, eq=False)
@@ -27,15 +46,45 @@ class Lane:
     """
 
     worker_id: str
-    kind: Kind
-    slots: Slots
+    sort: Sort
     bought: bool
     idle_s: float
     free_s: float
     resident: tuple[str, ...]
+    place: int
+    number: int
     ready: bool = True
     now: bool = False
     jobs: int = 0
+
+    def entry(self) -> "tuple[float, bool, float, int, Lane]":
+        return (self.free_s, not self.bought, self.idle_s, self.number, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job of a need on a sort of machines. Seconds."""
+
+    load_s: float
+    service_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """What was looked up of needs that ask the same of a machine. `name` is the model, as workers name it."""
+
+    need: Need
+    name: str
+    runs: dict[Sort, Run | None] = field(default_factory=dict)
+    warm: list[tuple[float, int, int, Lane]] = field(default_factory=list)
+    """A heap of lanes with its model. What is outdated is put right when it comes up."""
+    seen: int = 0
+    """How many of the lanes that got its model are in there."""
+
+    def is_warm(self, lane: Lane) -> bool:
+        if self.need.model is not None:
+            return self.name in lane.resident
+        return any(one.startswith(self.name) for one in lane.resident)
 
 
 def model_of(need: Need) -> str:
@@ -43,92 +92,154 @@ def model_of(need: Need) -> str:
     return f"{need.engine}/{need.model or ''}"
 
 
-@dataclass(slots=True)
 class Lanes:
     """All slots of one look. What a job finds warm is looked up by its model; for the rest there is one heap a sort."""
 
-    times: Times
-    lanes: list[Lane] = field(default_factory=list)
-    _by_model: dict[str, list[Lane]] = field(default_factory=dict)
-    _heaps: dict[Signature, list[tuple[float, bool, float, int, Lane]]] = field(default_factory=dict)
-    _fit: dict[tuple[object, ...], bool] = field(default_factory=dict)
-    _numbered: int = 0
+    def __init__(self, times: Times) -> None:
+        self._times = times
+        self.lanes: list[Lane] = []
+        self._sorts: dict[LaneKey, Sort] = {}
+        self._tasks: dict[tuple[object, ...], Task] = {}
+        self._by_name: dict[str, list[Lane]] = {}
+        """Which lanes got a model, and under its engine alone which got any, in that order."""
+        self._given = 0
+
+    def sort(self, host: Host, host_id: str, until_s: float, *, bought: bool) -> Sort:
+        key = lane_key(host, host_id, until_s, bought)
+        found = self._sorts.get(key)
+        if found is None:
+            found = self._sorts[key] = Sort(host, host_id, until_s)
+        return found
 
     def add(self, lane: Lane) -> None:
         self.lanes.append(lane)
         for name in lane.resident:
             self._remember(name, lane)
-        self._push(lane)
+        heapq.heappush(lane.sort.heap, lane.entry())
 
-    def warm(self, need: Need) -> list[Lane]:
-        """Those that have its model, or will have when they are free."""
-        found = self._by_model.get(model_of(need), ()) if need.model else self.lanes
+    def task(self, need: Need) -> Task:
         key = wish(need)
-        return [one for one in found if warm(need, one.resident) and self._fits(need, key, one)]
+        found = self._tasks.get(key)
+        if found is None:
+            found = self._tasks[key] = Task(need, model_of(need))
+        return found
 
-    def first(self, need: Need) -> Lane | None:
+    def run(self, task: Task, sort: Sort) -> Run | None:
+        """What a job takes there; None where it cannot run."""
+        if sort not in task.runs:
+            task.runs[sort] = self._run(task.need, sort)
+        return task.runs[sort]
+
+    def warm(self, task: Task) -> Lane | None:
+        """Of those that have its model, or will have when they are free, the one that is free first."""
+        self._see(task)
+        heap = task.warm
+        while heap:
+            free_s, rank, place, lane = heap[0]
+            if not task.is_warm(lane):
+                heapq.heappop(heap)
+            elif free_s != lane.free_s:
+                heapq.heapreplace(heap, (lane.free_s, rank, place, lane))
+            else:
+                return lane
+        return None
+
+    def first(self, task: Task) -> Lane | None:
         """The one that is free first, whatever it has in memory: the bought before the ordered, then the last used."""
-        key, best = wish(need), None
-        for heap in self._heaps.values():
-            while heap and heap[0][0] != heap[0][-1].free_s:
-                heapq.heappop(heap)  # It was given something since.
-            if heap and self._fits(need, key, heap[0][-1]) and (best is None or heap[0][:4] < best[:4]):
-                best = heap[0]
-        return best[-1] if best else None
+        able = [one.first() for one in self._sorts.values() if one.heap and self.run(task, one)]
+        return min(able)[-1] if able else None
 
-    def give(self, lane: Lane, need: Need, count: int = 1) -> None:
-        """Jobs of this need run there one after the other, after the load that the first of them may wait for."""
-        wait_s = self.start_s(lane, need)
-        lane.free_s = wait_s + count * self.service_s(need, lane.slots.host)
-        if not warm(need, lane.resident):
-            lane.resident = (model_of(need),)
-            self._remember(lane.resident[0], lane)
-        lane.jobs += count
-        self._push(lane)
+    def give(self, lane: Lane, task: Task) -> None:
+        """A job runs there, after the load that it may wait for."""
+        run = self._able(task, lane)
+        if task.is_warm(lane):
+            lane.free_s += run.service_s
+        else:
+            lane.free_s = lane.free_s + run.load_s + run.service_s
+            lane.resident = (task.name,)
+            self._remember(task.name, lane)
+        lane.jobs += 1
+        self._given += 1
+        lane.number = len(self.lanes) + self._given
 
-    def start_s(self, lane: Lane, need: Need) -> float:
+    def start_s(self, lane: Lane, task: Task) -> float:
         """When the service of one more job would begin there."""
-        return lane.free_s if warm(need, lane.resident) else lane.free_s + self.load_s(need, lane.slots.host)
+        return lane.free_s if task.is_warm(lane) else lane.free_s + self._able(task, lane).load_s
 
-    def service_s(self, need: Need, host: Host) -> float:
-        return max(SERVICE_S_MIN, self.times.service(need, host.gpu_class).mean_s)
+    def service_s(self, lane: Lane, task: Task) -> float:
+        return self._able(task, lane).service_s
 
-    def load_s(self, need: Need, host: Host) -> float:
-        return self.times.load(need, host.gpu_class).mean_s
+    def least_service_s(self, task: Task) -> float:
+        """On the quickest class that is there."""
+        classes = {one.host.gpu_class for one in self._sorts.values() if one.heap} or {""}
+        return min(self._times.service(task.need, one).mean_s for one in classes)
+
+    def _able(self, task: Task, lane: Lane) -> Run:
+        run = self.run(task, lane.sort)
+        if run is None:
+            raise ValueError(f"{lane.worker_id} cannot run {task.name}")
+        return run
+
+    def _run(self, need: Need, sort: Sort) -> Run | None:
+        until_s = None if sort.until_s == ENDLESS else sort.until_s
+        if not (outlasts(until_s, need) and runnable(need, sort.host, sort.host_id)):
+            return None
+        load_s = self._times.load(need, sort.host.gpu_class).mean_s
+        service_s = self._times.service(need, sort.host.gpu_class).mean_s
+        return Run(load_s, max(SERVICE_S_MIN, service_s))
 
     def _remember(self, name: str, lane: Lane) -> None:
-        self._by_model.setdefault(name, []).append(lane)
+        self._by_name.setdefault(name, []).append(lane)
+        engine, _, model = name.partition("/")
+        if model:
+            self._by_name.setdefault(f"{engine}/", []).append(lane)
 
-    def _push(self, lane: Lane) -> None:
-        heap = self._heaps.setdefault(lane.slots.key, [])
-        self._numbered += 1
-        heapq.heappush(heap, (lane.free_s, not lane.bought, lane.idle_s, self._numbered, lane))
-
-    def _fits(self, need: Need, key: Signature, lane: Lane) -> bool:
-        pair = (key, lane.slots.key)
-        if pair not in self._fit:
-            slots = lane.slots
-            until_s = None if slots.until_s == ENDLESS else slots.until_s
-            self._fit[pair] = outlasts(until_s, need) and runnable(need, slots.host, slots.host_id)
-        return self._fit[pair]
+    def _see(self, task: Task) -> None:
+        """Takes up the lanes that got its model since the last time. Among equals the first that got it is first."""
+        known = self._by_name.get(task.name, ())
+        for place in range(task.seen, len(known)):
+            lane = known[place]
+            if self.run(task, lane.sort):
+                rank = place if task.need.model else lane.place
+                heapq.heappush(task.warm, (lane.free_s, rank, place, lane))
+        task.seen = len(known)
 
 
 def lanes_of(
     supply: Iterable[WorkerView], catalogue: Catalogue, times: Times, policy: Policy, apart: frozenset[str]
 ) -> Lanes:
-    """The slots of all workers that jobs may count on. A machine on order is free when half of such boots are done."""
+    """The slots of all workers that jobs may count on. A machine on order is free when half of such boots are done.
+
+    Workers in `apart` are avoided by some jobs, and are of a sort of their own.
+    """
     lanes = Lanes(times)
     for worker in supply:
-        slots = slots_of(worker, catalogue, times, policy, apart)
-        kind = (worker.provider, worker.gpu_class, worker.usd_per_hour)
-        for free_s, idle_s, _ in slots.fresh:
-            ready = worker.state not in ORDERED
-            at_s = free_s if ready else _ordered_s(worker, times)
-            lanes.add(Lane(worker.id, kind, slots, slots.bought, idle_s, at_s, worker.resident, ready, ready))
-        for (free_s, _, _), run in zip(slots.promised, worker.running, strict=True):
-            resident = (f"{run.engine}/{run.model or ''}",)
-            lanes.add(Lane(worker.id, kind, slots, bought=True, idle_s=0.0, free_s=free_s, resident=resident))
+        host_id = worker.id if worker.id in apart else ""
+        bought = worker.state is not WorkerState.INTENDED
+        sort = lanes.sort(catalogue.host(worker), host_id, until_s_of(worker), bought=bought)
+        ready = worker.state not in ORDERED
+        for free_s, idle_s, resident, now in _slots(worker, catalogue, times, policy):
+            place = len(lanes.lanes)
+            lanes.add(Lane(worker.id, sort, bought, idle_s, free_s, resident, place, place, ready, now))
     return lanes
+
+
+def _slots(
+    worker: WorkerView, catalogue: Catalogue, times: Times, policy: Policy
+) -> Iterator[tuple[float, float, tuple[str, ...], bool]]:
+    """Of each slot when it is free, how long it has been idle, what it has in memory, and whether it is free now."""
+    if worker.state is not WorkerState.READY:
+        free_s = _ordered_s(worker, times)
+        now = worker.state not in ORDERED
+        for _ in range(capacity_of(worker, catalogue)):
+            yield free_s, 0.0, worker.resident, now
+        return
+    if worker.free_slots and claims(worker, policy):
+        idle_s = -1.0 if worker.owned else worker.idle_s or 0.0
+        for _ in range(worker.free_slots):
+            yield 0.0, idle_s, worker.resident, True
+    for rest_s, run in zip(rests_s(worker, times), worker.running, strict=True):
+        yield rest_s, 0.0, (f"{run.engine}/{run.model or ''}",), False
 
 
 def _ordered_s(worker: WorkerView, times: Times) -> float:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from scaling.demand.blocked import no_machine
 from scaling.demand.budget import Ledger, Refusal
@@ -11,9 +12,9 @@ from scaling.demand.catalogue import Fit
 from scaling.demand.rooms import Rooms
 from scaling.demand.walk import REFUSALS, Demand, Scene, claim_order
 from scaling.plan import Blocked, Hold, Launch
-from scaling.snapshot import JobGroup, Need
+from scaling.snapshot import JobGroup, Need, WorkerView
 from scaling.states import WorkerState
-from scaling.whatif.keep import Keeper, count_kinds, kind_of, kind_sold, ranks_after
+from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after
 from scaling.whatif.lanes import lanes_of
 from scaling.whatif.learned import Kind, Learned, recall, written
 from scaling.whatif.orders import CONFIRM_S, Draft, Terms, draft, machines, soonest
@@ -35,19 +36,19 @@ class Orders:
     launches: list[Launch] = field(default_factory=list)
     kinds: Counter[Kind] = field(default_factory=Counter)
     refused: dict[str, tuple[Refusal, int]] = field(default_factory=dict)
-    _ledger: Ledger = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._ledger = self.scene.ledger()
+    _ledger: Ledger | None = None
+    """Made for the first order."""
 
     def order(self, need: Need, reason: str) -> bool:
         """The cheapest machine for this need that may be leased now; False if there is none."""
         if len(self.launches) >= self.room:
             return False
+        ledger = self._ledger = self._ledger or self.scene.ledger()
         refusals: list[Refusal] = []
         for fit in self.scene.catalogue.fits(need):
-            refusal = self._ledger.offer_refusal(fit.offer, fit.cost_usd)
+            refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
             if refusal is None:
+                ledger.add_launch(fit.offer, fit.cost_usd)
                 self._launch(fit, reason)
                 return True
             refusals.append(refusal)
@@ -57,7 +58,6 @@ class Orders:
 
     def _launch(self, fit: Fit, reason: str) -> None:
         offer = fit.offer
-        self._ledger.add_launch(offer, fit.cost_usd)
         self.kinds[kind_sold(offer)] += 1
         confirm_s = CONFIRM_S if offer.usd_per_hour else 0.0
         low_s, high_s = self.scene.policy.launch_delay_s(offer.provider, confirm_s, confirm_s)
@@ -74,17 +74,24 @@ class Look:
         self._learned = recall(snapshot.memory)
         self._rooms = Rooms(snapshot.limits, snapshot.running)
         self._blocked: list[Blocked] = []
-        self._groups = sorted((one for one in snapshot.groups if one.count > 0), key=claim_order)
-        self._fits = {one.need: scene.catalogue.fits(one.need) for one in self._groups}
-        cheapest = [(need, fits[0]) for need, fits in self._fits.items() if fits]
+        groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
+        self._groups = [(one, scene.catalogue.fits(one.need)) for one in groups]
+        cheapest = [(one.need, fits[0]) for one, fits in self._groups if fits]
         self._target_s = target_of(scene.policy, cheapest, scene.times)
-        apart = frozenset(avoided for group in self._groups for avoided in group.need.avoid)
+        apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
+        self._ours = _by_kind(scene.supply)
         self._lanes = lanes_of(scene.supply, scene.catalogue, scene.times, scene.policy, apart)
-        log_price = self._learned.steered(snapshot.waits_s, self._target_s)
-        self._learned = replace(self._learned, log_price=log_price)
+        if snapshot.waits_s:
+            log_price = self._learned.steered(snapshot.waits_s, self._target_s)
+            self._learned = replace(self._learned, log_price=log_price)
 
     def demand(self) -> Demand:
-        asks = [ask for group in self._groups if not group.need.low_priority for ask in self._asks(group)]
+        asks = [
+            ask
+            for group, fits in self._groups
+            if not group.need.low_priority
+            for ask in self._asks(group, fits)
+        ]
         plan = self._in_time(asks)
         overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
         self._ride()
@@ -102,30 +109,28 @@ class Look:
             used=used | keeper.kept,
             blocked=(*self._blocked, *_refused(orders)),
             surplus=frozenset(keeper.surplus),
-            holds=tuple(Hold(one.need, one.held) for one in asks if one.held),
+            holds=tuple([Hold(one.need, one.held) for one in asks if one.held]),
             look_again_s=soonest((plan.next_s, keeper.next_s, *self._intents(), self._stale_in_s(asks))),
             patience_s=self._target_s,
             memory=written(learned),
         )
 
     def _at_work(self) -> frozenset[str]:
-        given = frozenset(one.worker_id for one in self._lanes.lanes if one.jobs)
-        return given | frozenset(one.id for one in self._scene.supply if one.busy)
+        given = [one.worker_id for one in self._lanes.lanes if one.jobs]
+        return frozenset([*given, *[one.id for one in self._scene.supply if one.busy]])
 
     def _learn(self, plan: Draft, keeper: Keeper, due: Orders) -> Learned:
         """A rank is needed when its machine has work, or would have it if it were there."""
-        needed = keeper.at_work + due.kinds
+        needed = keeper.at_work.copy()
+        needed.update(due.kinds)
         needed.update({kind_sold(fit.offer): count for fit, count in plan.instant.items()})
         ranks = ranks_after(self._learned, needed, self._snapshot.now_s)
         return replace(self._learned, ranks=ranks, unused=keeper.unused)
 
-    def _asks(self, group: JobGroup) -> Iterator[Ask]:
+    def _asks(self, group: JobGroup, fits: Sequence[Fit]) -> Iterator[Ask]:
         """None where nothing that is there or for sale can run it, or no more of its jobs may begin."""
-        if (
-            not self._fits[group.need]
-            and not self._lanes.warm(group.need)
-            and not self._lanes.first(group.need)
-        ):
+        task = self._lanes.task(group.need)
+        if not fits and not self._lanes.first(task):
             self._blocked.append(no_machine(group.need, self._snapshot, group.count))
             return
         count = self._rooms.admitted(group.need, group.count)
@@ -133,29 +138,27 @@ class Look:
         if count < group.count:
             self._blocked.append(self._rooms.held(group.need, group.count - count))
         if count:
-            yield ask_of(group, count, self._target_s)
+            yield ask_of(group, task, fits, count, self._target_s)
 
     def _in_time(self, asks: Sequence[Ask]) -> Draft:
-        short = place_in_time(asks, self._lanes)
-        terms = Terms(self._scene.times, self._learned.price_s, self._target_s)
-        return draft(short, {id(one): self._first_fit(one.need) for one in asks}, terms)
-
-    def _first_fit(self, need: Need) -> Fit | None:
-        return next(iter(self._fits[need]), None)
+        shorts = place_in_time(asks, self._lanes)
+        if not shorts:
+            return Draft()
+        return draft(shorts, Terms(self._scene.times, self._learned.price_s, self._target_s))
 
     def _horizon_s(self, asks: Sequence[Ask]) -> float:
         starts_s = [
             fit.boot_s + self._scene.times.load(one.need, fit.offer.gpu_class).mean_s
             for one in asks
-            if one.late and (fit := self._first_fit(one.need))
+            if one.late and (fit := one.fit)
         ]
         return self._target_s + min(starts_s, default=0.0)
 
     def _ride(self) -> None:
         """Low priority takes what is left on machines that are bought, and asks for none."""
-        for group in self._groups:
-            for ask in self._asks(group) if group.need.low_priority else ():
-                ask.due_s, ask.late = [], len(ask.due_s) + ask.late
+        for group, fits in self._groups:
+            for ask in self._asks(group, fits) if group.need.low_priority else ():
+                ask.dues, ask.late = [], ask.count
                 place_late([ask], self._lanes, math.inf)
                 if ask.backlog and not self._scene.supply:
                     reason = (
@@ -169,13 +172,10 @@ class Look:
 
     def _keep(self, used: frozenset[str]) -> Keeper:
         loads = self._snapshot.estimates.load.values()
-        load_s = math.fsum(one.mean_s for one in loads) / len(loads) if loads else 0.0
-        keeper = Keeper(
-            self._scene, self._learned, self._target_s, load_s, used, count_kinds(self._scene.supply, used)
-        )
-        ours = [one for one in self._scene.supply if not one.owned]
-        for kind in sorted({kind_of(one) for one in ours}):
-            keeper.sort(kind, [one for one in ours if kind_of(one) == kind])
+        load_s = math.fsum([one.mean_s for one in loads]) / len(loads) if loads else 0.0
+        keeper = Keeper(self._scene, self._learned, self._target_s, load_s, used)
+        for kind, workers in sorted(self._ours.items(), key=itemgetter(0)):
+            keeper.sort(kind, workers)
         return keeper
 
     def _order_again(self, fit: Fit, count: int, asks: Sequence[Ask], keeper: Keeper, orders: Orders) -> None:
@@ -183,8 +183,8 @@ class Look:
         kind = kind_sold(fit.offer)
         if not keeper.stays(kind):
             return
-        need = next(one.need for one in asks if self._first_fit(one.need) is fit)
-        ours = (one for one in self._scene.supply if not one.owned and kind_of(one) == kind)
+        need = next(one.need for one in asks if one.fit is fit)
+        ours = self._ours.get(kind, ())
         present = sum(one.state is not W.INTENDED or one.id in keeper.used for one in ours)
         for place in range(present + orders.kinds[kind] + 1, keeper.at_work[kind] + count + 1):
             if not keeper.pays_new(fit, place) or not orders.order(need, self._why(need, count)):
@@ -192,7 +192,7 @@ class Look:
 
     def _order_for_backlog(self, asks: Sequence[Ask], overflow_s: float, orders: Orders) -> None:
         """Enough machines to end a backlog within the target; one for a job that has waited too long alone."""
-        late = [one for one in asks if one.late and self._fits[one.need]]
+        late = [one for one in asks if one.late and one.fits]
         if not late:
             return
         count = min(OVERFLOW_MAX, machines(overflow_s, self._target_s))
@@ -205,8 +205,7 @@ class Look:
         """Until a late job has waited so long that a machine is ordered for it alone; never, if one is on its way."""
         if any(one.state in (W.INTENDED, W.CREATING, W.STARTING) for one in self._scene.supply):
             return math.inf
-        late = [one for one in asks if self._fits[one.need]]
-        left_s = STALE_TARGETS * self._target_s - oldest_late_s(late)
+        left_s = STALE_TARGETS * self._target_s - oldest_late_s([one for one in asks if one.fits])
         return max(0.0, left_s)
 
     def _intents(self) -> Iterator[float]:
@@ -215,6 +214,15 @@ class Look:
     def _why(self, need: Need, count: int) -> str:
         jobs = f"{count} {need.engine} job{'s' if count > 1 else ''}"
         return f"{jobs} would wait longer than {self._target_s:.0f} s on the machines there are"
+
+
+def _by_kind(supply: Sequence[WorkerView]) -> dict[Kind, list[WorkerView]]:
+    """Workers that are ours to keep or to end. An owner's machine is its owner's."""
+    found: dict[Kind, list[WorkerView]] = {}
+    for one in supply:
+        if not one.owned:
+            found.setdefault(kind_of(one), []).append(one)
+    return found
 
 
 def _refused(orders: Orders) -> Iterator[Blocked]:

@@ -1,14 +1,15 @@
 """What is asked for: machines for the jobs that would be late without them, at the last moment that is early enough."""
 
+import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from scaling.demand.catalogue import Fit
 from scaling.estimate import Times
 from scaling.snapshot import Need
 from scaling.whatif.boots import Boot, boot_of
-from scaling.whatif.walk import Ask
+from scaling.whatif.walk import Ask, Short
 
 HOPELESS_PERCENT = 20
 """A machine is not ordered for a job that only so many boots of a hundred would be in time for."""
@@ -18,6 +19,8 @@ LOOK_BACK = 32
 """A job goes to one of so many of the machines that were drafted last."""
 CONFIRM_S = 2.0
 """An order must be needed for so long before it is placed."""
+Start = tuple[float, int]
+"""When a job would begin, and at which place of the row."""
 
 
 @dataclass(slots=True)
@@ -27,7 +30,7 @@ class New:
     fit: Fit
     due_s: float
     free_s: float
-    need: Need
+    model: str
     """What it has in memory then."""
     asks: list[Ask] = field(default_factory=list)
 
@@ -64,27 +67,24 @@ class Terms:
         return max(0.001, self.times.service(need, fit.offer.gpu_class).mean_s)
 
 
-def draft(short: Sequence[tuple[float, Ask]], fit_of: Mapping[int, Fit | None], terms: Terms) -> Draft:
+def draft(shorts: Sequence[Short], terms: Terms) -> Draft:
     """What to order for jobs that would be late. Those for which it is no use become late jobs of their groups."""
-    plan, new = Draft(), _Row(terms)
-    hopeless: list[tuple[float, Ask, Fit]] = []
-    for due_s, ask in short:
-        fit = fit_of.get(id(ask))
+    plan, new, instant = Draft(), _Row(terms), _Row(terms)
+    for short in shorts:
+        ask = short.ask
+        fit = ask.fit
         if fit is None:
-            ask.late += 1
+            ask.late += short.count
             continue
         boot, load_s = terms.boot(fit), terms.load_s(ask.need, fit)
-        if boot.quantile_s(HOPELESS_PERCENT) + load_s > due_s:
-            ask.late += 1
-            if load_s <= due_s:
-                hopeless.append((due_s, ask, fit))
-        else:
-            new.give(due_s, ask, fit, min(boot.quantile_s(50), due_s - load_s))
+        if boot.quantile_s(HOPELESS_PERCENT) + load_s <= short.due_s:
+            new.give(short, fit, min(boot.quantile_s(50), short.due_s - load_s))
+            continue
+        ask.late += short.count
+        if load_s <= short.due_s:
+            instant.give(short, fit, 0.0)
     for one in new.row:
         _weigh(one, terms, plan)
-    instant = _Row(terms)
-    for due_s, ask, fit in hopeless:
-        instant.give(due_s, ask, fit, 0.0)
     for one in instant.row:
         plan.instant[one.fit] = plan.instant.get(one.fit, 0) + 1
     return plan
@@ -97,28 +97,46 @@ class _Row:
         self._terms = terms
         self.row: list[New] = []
 
-    def give(self, due_s: float, ask: Ask, fit: Fit, free_s: float) -> None:
-        """To one that has its model and is in time; else to that which is free first, if it is in time; else to
+    def give(self, short: Short, fit: Fit, free_s: float) -> None:
+        """Each to one that has its model and is in time; else to that which is free first, if it is in time; else to
         another one.
         """
-        need = ask.need
-        best: tuple[bool, float, int] | None = None
-        for place, one in enumerate(self.row[-LOOK_BACK:], start=max(0, len(self.row) - LOOK_BACK)):
-            start_s = one.free_s if _alike(one.need, need) else one.free_s + self._terms.load_s(need, fit)
-            if one.fit is fit and start_s <= due_s:
-                found = (not _alike(one.need, need), start_s, place)
-                best = found if best is None else min(best, found)
-        if best is None:
-            start_s = free_s + self._terms.load_s(need, fit)
-            self.row.append(New(fit, due_s, start_s, need))
-            best = (True, start_s, len(self.row) - 1)
-        one = self.row[best[2]]
-        one.free_s, one.need = best[1] + self._terms.service_s(need, fit), need
-        one.asks.append(ask)
+        ask, row = short.ask, self.row
+        load_s, service_s = self._terms.load_s(ask.need, fit), self._terms.service_s(ask.need, fit)
+        warm, cold = self._in_time(short, fit, load_s)
+        for _ in range(short.count):
+            heap = _looked_back(warm, row) or _looked_back(cold, row)
+            if heap:
+                start_s, place = heapq.heappop(heap)
+            else:
+                start_s, place = free_s + load_s, len(row)
+                row.append(New(fit, short.due_s, start_s, ask.task.name))
+            one = row[place]
+            one.free_s, one.model = start_s + service_s, ask.task.name
+            one.asks.append(ask)
+            if one.free_s <= short.due_s:
+                heapq.heappush(warm, (one.free_s, place))
+
+    def _in_time(self, short: Short, fit: Fit, load_s: float) -> tuple[list[Start], list[Start]]:
+        """Where such a job would start in time, with its model in memory and without: two heaps."""
+        warm: list[Start] = []
+        cold: list[Start] = []
+        for place in range(max(0, len(self.row) - LOOK_BACK), len(self.row)):
+            one = self.row[place]
+            alike = one.model == short.ask.task.name
+            start_s = one.free_s if alike else one.free_s + load_s
+            if start_s <= short.due_s and one.fit is fit:
+                (warm if alike else cold).append((start_s, place))
+        heapq.heapify(warm)
+        heapq.heapify(cold)
+        return warm, cold
 
 
-def _alike(one: Need, other: Need) -> bool:
-    return one.engine == other.engine and one.model == other.model
+def _looked_back(heap: list[Start], row: Sequence[New]) -> list[Start]:
+    """Without those at its top that too many were drafted after."""
+    while heap and heap[0][1] < len(row) - LOOK_BACK:
+        heapq.heappop(heap)
+    return heap
 
 
 def _weigh(one: New, terms: Terms, plan: Draft) -> None:
@@ -141,14 +159,17 @@ def _weigh(one: New, terms: Terms, plan: Draft) -> None:
 
 def _lead_s(one: New, boot: Boot, load_s: float, start_s: float, terms: Terms) -> float:
     """How long before its first job is due it is ordered, at the least expected cost."""
-    late_s, best = terms.price_s * len(one.asks), (math.inf, 0.0)
+    late_s, least, best_s = terms.price_s * len(one.asks), math.inf, 0.0
     for percent in range(10, 100):
-        lead_s = boot.quantile_s(percent) + load_s
-        if lead_s > one.due_s and percent > 10:
-            break
-        lead_s = min(lead_s, one.due_s)
-        best = min(best, (late_s * (1 - percent / 100) + start_s * lead_s / terms.target_s, lead_s))
-    return best[1]
+        lead_s = boot.quantiles_s[percent - 1] + load_s
+        if lead_s > one.due_s:
+            if percent > 10:
+                break
+            lead_s = one.due_s
+        cost = late_s * (1 - percent / 100) + start_s * lead_s / terms.target_s
+        if cost < least or (cost == least and lead_s < best_s):
+            least, best_s = cost, lead_s
+    return best_s
 
 
 def machines(work_s: float, target_s: float) -> int:

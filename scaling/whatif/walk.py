@@ -5,13 +5,13 @@ most urgent first, those that can begin in time after a load, each with all of i
 What is left would be late: it asks for machines. Jobs that are late already come last, since they cannot be saved.
 """
 
-import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from scaling.demand.catalogue import Fit
 from scaling.snapshot import AGES_MAX, JobGroup, Need
-from scaling.whatif.lanes import Lane, Lanes
+from scaling.whatif.lanes import Lane, Lanes, Task
 
 MARGIN_SHARE = 0.25
 """A job waits for a busy machine only if it would be in time there with so much of a service to spare."""
@@ -19,18 +19,24 @@ LATE_LANE_JOBS = 4
 """So many late jobs for each lane are placed one by one; more only make the backlog longer."""
 
 
-@dataclass(slots=True)
+Due = tuple[float, int]
+"""By when so many jobs must begin, in seconds from now."""
+
+
+@dataclass(slots=True, eq=False)
 class Ask:
     """The first `count` jobs of a group on their way.
 
-    `due_s`: by when jobs must begin, from now, the most urgent first; `late` is how many must have begun before now,
-    or cannot be in time any more.
-    `held` is how many are given to machines that have their model and are not free yet.
+    `dues`: by when jobs must begin, the most urgent first; `late` is how many must have begun before now, or cannot
+    be in time any more. `held` is how many are given to machines that have their model and are not free yet.
     """
 
     group: JobGroup
+    task: Task
+    fits: Sequence[Fit]
+    """What could be leased for them, the cheapest first."""
     count: int
-    due_s: list[float]
+    dues: list[Due]
     late: int
     held: int = 0
     backlog: int = 0
@@ -40,76 +46,111 @@ class Ask:
     def need(self) -> Need:
         return self.group.need
 
+    @property
+    def fit(self) -> Fit | None:
+        return self.fits[0] if self.fits else None
 
-def ask_of(group: JobGroup, count: int, target_s: float) -> Ask:
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """Jobs of an ask that would be late with what there is."""
+
+    due_s: float
+    count: int
+    ask: Ask
+
+
+def ask_of(group: JobGroup, task: Task, fits: Sequence[Fit], count: int, target_s: float) -> Ask:
     """The first `count` jobs of a group. The oldest has the group's own limit too."""
     ages_s = group.ages_s or (group.oldest_age_s,)
-    due_s = [target_s - age_s for age_s in _each(ages_s, group.count, count)]
-    if group.slack_s is not None and due_s:
-        due_s[0] = min(due_s[0], max(0.0, group.slack_s))
-    late = sum(one < 0 for one in due_s)
-    return Ask(group, count, due_s[late:], late)
+    dues = [(target_s - age_s, jobs) for age_s, jobs in _each(ages_s, group.count, count)]
+    if group.slack_s is not None and dues:
+        first_s, jobs = dues[0]
+        dues[:1] = [(min(first_s, max(0.0, group.slack_s)), 1), *([(first_s, jobs - 1)] if jobs > 1 else [])]
+    late = sum([jobs for due_s, jobs in dues if due_s < 0])
+    return Ask(group, task, fits, count, [one for one in dues if one[0] >= 0], late)
 
 
-def _each(ages_s: Sequence[float], known: int, count: int) -> Iterable[float]:
-    """An age for each of the first jobs, where only those at even ranks are known."""
+def _each(ages_s: Sequence[float], known: int, count: int) -> Iterator[tuple[float, int]]:
+    """The ages of the first jobs, each with how many have it, where only those at even ranks are known."""
     if known <= len(ages_s):
-        return ages_s[:count]
+        for age_s in ages_s[:count]:
+            yield age_s, 1
+        return
     last = len(ages_s) - 1
     step = last / max(1, known - 1) if len(ages_s) == AGES_MAX else 0.0
-    return [ages_s[min(last, int(place * step))] for place in range(count)]
+    begin = 0
+    for rank, age_s in enumerate(ages_s):
+        end = _first_place(rank + 1, step, count) if rank < last else count
+        if end > begin:
+            yield age_s, end - begin
+        begin = end
 
 
-def place_in_time(asks: Sequence[Ask], lanes: Lanes) -> list[tuple[float, Ask]]:
+def _first_place(rank: int, step: float, count: int) -> int:
+    """The first of `count` places that is of this rank, or of a later one."""
+    if int((count - 1) * step) < rank:
+        return count
+    place = int(rank / step)
+    while place and int((place - 1) * step) >= rank:
+        place -= 1
+    while int(place * step) < rank:
+        place += 1
+    return place
+
+
+def place_in_time(asks: Sequence[Ask], lanes: Lanes) -> list[Short]:
     """The two first passes; returns what would be late, the most urgent first."""
     for ask in asks:
         _on_warm(ask, lanes)
-    for ask in sorted((one for one in asks if one.due_s), key=_urgency):
-        while ask.due_s and _on_cold(ask, lanes):
+    for ask in sorted([one for one in asks if one.dues], key=_urgency):
+        while ask.dues and _on_cold(ask, lanes):
             _on_warm(ask, lanes)
-    return sorted(((due_s, ask) for ask in asks for due_s in ask.due_s), key=lambda one: one[0])
+    return sorted([Short(*due, ask) for ask in asks for due in ask.dues], key=lambda one: one.due_s)
 
 
 def _urgency(ask: Ask) -> tuple[int, float]:
-    return (-ask.need.priority, ask.due_s[0])
+    return (-ask.need.priority, ask.dues[0][0])
 
 
 def _on_warm(ask: Ask, lanes: Lanes) -> None:
     """Jobs in a row on machines that have their model, while they are in time."""
-    if not ask.due_s:
+    lane = lanes.warm(ask.task) if ask.dues else None
+    if lane is None:
         return
-    heap = [(one.free_s, place, one) for place, one in enumerate(lanes.warm(ask.need))]
-    heapq.heapify(heap)
-    margin_s = MARGIN_SHARE * lanes.service_s(ask.need, heap[0][2].slots.host) if heap else 0.0
+    margin_s = MARGIN_SHARE * lanes.service_s(lane, ask.task)
     left = []
-    for place, due_s in enumerate(ask.due_s):
-        if not heap:
-            left += ask.due_s[place:]
-            break
-        free_s, number, lane = heap[0]
-        spare_s = margin_s if lane.ready and free_s > 0.0 else 0.0
-        if free_s + spare_s > due_s:
-            left.append(due_s)
-            continue
-        _give(ask, lane, lanes)
-        heapq.heapreplace(heap, (lane.free_s, number, lane))
-    ask.due_s = left
+    for due_s, count in ask.dues:
+        given = 0
+        while given < count and lane is not None and _ready_s(lane, margin_s) <= due_s:
+            _give(ask, lane, lanes)
+            given += 1
+            lane = lanes.warm(ask.task)
+        if given < count:
+            left.append((due_s, count - given))
+    ask.dues = left
+
+
+def _ready_s(lane: Lane, margin_s: float) -> float:
+    """When it is free, with something to spare if somebody must finish on it first."""
+    return lane.free_s + margin_s if lane.ready and lane.free_s > 0.0 else lane.free_s
 
 
 def _on_cold(ask: Ask, lanes: Lanes) -> bool:
     """The most urgent job on the lane that is free first, if it is in time there after its load."""
-    lane = lanes.first(ask.need)
-    if lane is None or lanes.start_s(lane, ask.need) > ask.due_s[0]:
+    lane = lanes.first(ask.task)
+    due_s, count = ask.dues[0]
+    if lane is None or lanes.start_s(lane, ask.task) > due_s:
         return False
     _give(ask, lane, lanes)
-    del ask.due_s[0]
+    ask.dues[:1] = [(due_s, count - 1)] if count > 1 else []
     return True
 
 
 def _give(ask: Ask, lane: Lane, lanes: Lanes) -> None:
-    at_once = lane.now and not lane.jobs
-    ask.held += not at_once
-    lanes.give(lane, ask.need)
+    if lane.jobs or not lane.now:
+        ask.held += 1
+    lanes.give(lane, ask.task)
 
 
 def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float) -> float:
@@ -123,27 +164,22 @@ def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float) -> float:
             lane = _soonest(ask, lanes) if room > 0 else None
             if lane is None:
                 ask.backlog = ask.late - place
-                overflow_s += ask.backlog * _service_s(ask, lanes)
+                overflow_s += ask.backlog * lanes.least_service_s(ask.task)
                 break
             room -= 1
-            if lanes.start_s(lane, ask.need) > horizon_s:
-                overflow_s += lanes.service_s(ask.need, lane.slots.host)
+            if lanes.start_s(lane, ask.task) > horizon_s:
+                overflow_s += lanes.service_s(lane, ask.task)
             _give(ask, lane, lanes)
     return overflow_s
 
 
 def _soonest(ask: Ask, lanes: Lanes) -> Lane | None:
     """The lane on which one more job begins first, its load counted."""
-    first = lanes.first(ask.need)
-    warm = min(lanes.warm(ask.need), key=lambda one: one.free_s, default=None)
+    first = lanes.first(ask.task)
+    warm = lanes.warm(ask.task)
     if first is None or warm is None:
         return first or warm
-    return warm if warm.free_s <= lanes.start_s(first, ask.need) else first
-
-
-def _service_s(ask: Ask, lanes: Lanes) -> float:
-    classes = {one.slots.host.gpu_class for one in lanes.lanes} or {""}
-    return min(lanes.times.service(ask.need, one).mean_s for one in classes)
+    return warm if warm.free_s <= lanes.start_s(first, ask.task) else first
 
 
 def oldest_late_s(asks: Iterable[Ask]) -> float:
