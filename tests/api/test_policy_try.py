@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from api_world import World
 
@@ -155,13 +156,32 @@ async def test_one_at_a_time(sold):
     assert sorted(one.status_code for one in replies) == [200, 429]
 
 
-async def test_a_run_that_takes_too_long_is_ended_and_says_what_to_ask_for():
+def long_trial():
     dice = random.Random(1)
     rows = [Row(float(n), dice.expovariate(0.02), f"m{n % 20}") for n in range(JOBS_MAX)]
-    trial = Trial(make_trace(rows), read_scenario("comput3"), (Policy(), Policy()), 10)
+    return Trial(make_trace(rows), read_scenario("comput3"), (Policy(), Policy()), 10)
+
+
+def children():
+    return [one for one in psutil.Process().children() if "orchestrator.plans.compare" in one.cmdline()]
+
+
+async def test_a_run_that_takes_too_long_is_ended_and_says_what_to_ask_for():
     with pytest.raises(ProblemError, match="fewer hours") as refused:
-        await run(trial, 1.0)
+        await run(long_trial(), 1.0)
     assert refused.value.problem.status == 422
+    assert children() == []
+
+
+async def test_whoever_hangs_up_ends_the_run():
+    asked = asyncio.create_task(run(long_trial(), 60.0))
+    async with asyncio.timeout(10):
+        while not children():
+            await asyncio.sleep(0.02)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert children() == []
 
 
 @pytest.fixture
