@@ -41,7 +41,7 @@ def picture(found: Points) -> str:
     speeds = list(dict.fromkeys(speed for _, speed in found))
     names = list(dict.fromkeys(one.case.name for group in found.values() for one in group))
     width = max(PANEL_W * len(speeds), 2 * PANEL_W)
-    columns = width // LEGEND_W
+    columns = (width - LEFT) // LEGEND_W
     head = 34 + LEGEND_H * math.ceil((len(names) + 1) / columns)
     height = head + PANEL_H * len(scenarios)
     parts = [

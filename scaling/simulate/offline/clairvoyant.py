@@ -47,7 +47,7 @@ def _rounds(trace: Trace, world: Scenario, late: tuple[float, float], weight: fl
     """Schedules with more and more late jobs. `late` is from which wait on, and what share."""
     limit_s, share = late
     budget, patient = int((len(trace.arrivals) - 1) * share), frozenset[int]()
-    for turn in range(ROUNDS + 1):
+    for turn in range(ROUNDS + 1 if budget else 1):
         made = _Placing(trace, world, limit_s, weight, patient).schedule()
         yield made
         overdue = {
