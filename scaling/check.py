@@ -13,7 +13,7 @@ from scaling.states import WorkerState
 
 ROUNDING_USD = 1e-6
 STOPPABLE = frozenset({WorkerState.CREATING, WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
-LED_BY_JOBS = frozenset({"fixed", "target", "whatif"})
+LED_BY_JOBS = frozenset({"fixed", "whatif"})
 """Policies whose every launch is for a job that waits. The others keep a number of workers, for jobs to come too."""
 
 

@@ -60,6 +60,11 @@ class Catalogue:
                 return one
         return same[0] if same else None
 
+    def sold(self, kind: tuple[str, str, float]) -> Offer | None:
+        """What is for sale of a provider, a class and a price."""
+        same = self._by_kind.get(kind[:2], [])
+        return next((one for one in same if one.usd_per_hour == kind[2]), None)
+
     def host(self, worker: WorkerView) -> Host:
         """What a worker can run. One on order says nothing of itself yet, so its offer does."""
         if worker.state in ORDERED and not worker.capabilities:

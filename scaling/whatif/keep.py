@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from scaling.demand.catalogue import ORDERED, Fit
 from scaling.demand.walk import Scene
+from scaling.estimate import Times
 from scaling.health import PAID_MARGIN_S, may_go, paid_left_s
 from scaling.snapshot import Offer, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.boots import Boot, boot_of
 from scaling.whatif.lanes import idle_order
-from scaling.whatif.learned import Kind, Learned, Rank, keeping_s, ranked
+from scaling.whatif.learned import Kind, Learned, Rank, Trend, keeping_s, ranked
 
+GROWTH_BOOTS = 0.5
+"""Growth is measured over half a boot."""
 UNUSED_S_MIN = 10.0
 """A machine on order is given up when it has had nothing to do for so long: needs come and go within seconds."""
 
@@ -28,11 +31,14 @@ def kind_sold(offer: Offer) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What it costs to end a machine of a kind and to need it again, in its seconds."""
+    """What it costs to end a machine of a kind and to need it again, in its seconds. `late` is the share of boots that
+    are too long for a job that comes.
+    """
 
     start_s: float
     """Of its boot what is paid."""
     again_s: float
+    late: float
     boot: Boot
 
 
@@ -59,7 +65,7 @@ class Keeper:
         boot = boot_of(self.scene.times.boot(kind[0], kind[1]))
         paid_s = boot.mean_s if offer is None or offer.boot_billed else 0.0
         late = 1.0 - boot.share_below(self.target_s - self.load_s)
-        return Worth(paid_s, paid_s + self.learned.price_s * late, boot)
+        return Worth(paid_s, paid_s + self.learned.price_s * late, late, boot)
 
     def sort(self, kind: Kind, workers: Iterable[WorkerView]) -> None:
         """Fills `kept` and `surplus` with workers of this kind. Intents that nothing needs are withdrawn for free."""
@@ -107,12 +113,21 @@ class Keeper:
 
     def _pays(self, kind: Kind, place: int, worker: WorkerView, worth: Worth) -> bool:
         rank = self.learned.rank(kind, place)
+        if rank is None and worker.state in ORDERED:
+            return False
         idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
         age_s = idle_s if rank is None else rank.age_s(self._now_s())
         keep_s = keeping_s(rank.pauses_s if rank else (), age_s, worth.again_s)
         if worker.state in ORDERED and worth.start_s:
             keep_s += worth.boot.rest_s(max(worker.lease_age_s, worker.state_age_s))
         return keep_s < worth.again_s
+
+    def ahead(self, offer: Offer, trend: Trend) -> int:
+        """How many more than now will be needed when what is ordered now has booted, as needs grow now. Where boots are
+        quick enough for jobs to wait for them, none.
+        """
+        worth = self.worth(kind_sold(offer), offer)
+        return int(worth.late * trend.growth(span_s(worth.boot)) * worth.boot.mean_s)
 
     def _now_s(self) -> float:
         return self.scene.snapshot.now_s
@@ -137,6 +152,21 @@ def _outlived(worker: WorkerView, offer: Offer | None) -> bool:
 
 def _oldest_order(worker: WorkerView) -> tuple[float, str]:
     return (-max(worker.lease_age_s, worker.state_age_s), worker.id)
+
+
+def span_s(boot: Boot) -> float:
+    """Over how long a growth is measured."""
+    return GROWTH_BOOTS * boot.mean_s
+
+
+def trends_after(
+    learned: Learned, needed: Mapping[Kind, int], times: Times, now_s: float
+) -> dict[Kind, Trend]:
+    found = {}
+    for kind in sorted(learned.trends.keys() | needed.keys()):
+        before = learned.trends.get(kind, Trend(0.0, 0, now_s))
+        found[kind] = before.moved(needed.get(kind, 0), now_s, span_s(boot_of(times.boot(kind[0], kind[1]))))
+    return found
 
 
 def ranks_after(learned: Learned, needed: Mapping[Kind, int], now_s: float) -> dict[Kind, tuple[Rank, ...]]:

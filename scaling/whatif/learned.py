@@ -8,12 +8,12 @@ from itertools import accumulate
 
 from scaling.snapshot import Memory
 
-LATE_SHARE = 0.045
+LATE_SHARE = 0.04
 """So many jobs may be late, for a p95 that is met with something to spare."""
 PRICE_S = 700.0
 PRICE_S_MIN = 20.0
 PRICE_S_MAX = 30_000.0
-STEP = 0.01
+STEP = 0.02
 """By how much the logarithm of the price rises for a late job."""
 PAUSES_MAX = 64
 PAUSES_MIN = 3
@@ -48,6 +48,23 @@ class Rank:
         return 0.0 if self.since_s is None else now_s - self.since_s
 
 
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How many machines of a kind were needed lately: now (`last`), and on an average that forgets (`slow`)."""
+
+    slow: float
+    last: int
+    at_s: float
+
+    def moved(self, needed: int, now_s: float, span_s: float) -> "Trend":
+        weight = 1.0 - math.exp(-max(0.0, now_s - self.at_s) / span_s)
+        return Trend(self.slow + weight * (self.last - self.slow), needed, now_s)
+
+    def growth(self, span_s: float) -> float:
+        """Machines a second, while more are needed than before; else 0."""
+        return max(0.0, self.last - self.slow) / span_s
+
+
 def keeping_s(pauses_s: Sequence[float], age_s: float, again_s: float) -> float:
     """The expected cost, in seconds of its machine, of the best way to keep one that was not needed for `age_s`.
 
@@ -75,6 +92,7 @@ class Learned:
     log_price: float = math.log(PRICE_S)
     ranks: Mapping[Kind, tuple[Rank, ...]] = field(default_factory=dict)
     unused: Mapping[str, float] = field(default_factory=dict)
+    trends: Mapping[Kind, Trend] = field(default_factory=dict)
 
     @property
     def price_s(self) -> float:
@@ -104,15 +122,24 @@ def ranked(ranks: Sequence[Rank], needed: int, now_s: float) -> tuple[Rank, ...]
 def recall(memory: Memory) -> Learned:
     """What was written by `written`; nothing is known where that is not what it is."""
     try:
-        ranks = {
-            (str(provider), str(gpu_class), float(usd)): tuple(
-                [Rank(None if since is None else float(since), tuple(pauses)) for since, pauses in rows]
-            )
-            for provider, gpu_class, usd, rows in memory["ranks"]  # type: ignore[attr-defined]
-        }
-        return Learned(float(memory["log_price"]), ranks, dict(memory["unused"]))  # type: ignore[arg-type,call-overload]
-    except (KeyError, TypeError, ValueError):
+        return Learned(
+            float(memory["log_price"]),  # type: ignore[arg-type]
+            {
+                _kind(row): tuple(
+                    [Rank(None if since is None else float(since), tuple(pauses)) for since, pauses in row[3]]
+                )
+                for row in memory["ranks"]  # type: ignore[attr-defined]
+            },
+            dict(memory["unused"]),  # type: ignore[call-overload]
+            {_kind(row): Trend(*map(float, row[3])) for row in memory["trends"]},  # type: ignore[attr-defined,arg-type]
+        )
+    except (KeyError, TypeError, ValueError, IndexError):
         return Learned()
+
+
+def _kind(row: Sequence[object]) -> Kind:
+    provider, gpu_class, usd_per_hour = row[:3]
+    return (str(provider), str(gpu_class), float(usd_per_hour))  # type: ignore[arg-type]
 
 
 def written(learned: Learned) -> Memory:
@@ -122,4 +149,5 @@ def written(learned: Learned) -> Memory:
             [*kind, [[one.since_s, one.pauses_s] for one in ranks]] for kind, ranks in learned.ranks.items()
         ],
         "unused": dict(learned.unused),
+        "trends": [[*kind, [one.slow, one.last, one.at_s]] for kind, one in learned.trends.items()],
     }

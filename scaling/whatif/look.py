@@ -14,11 +14,11 @@ from scaling.demand.walk import REFUSALS, Demand, Scene, claim_order
 from scaling.plan import Blocked, Hold, Launch
 from scaling.snapshot import JobGroup, Need, WorkerView
 from scaling.states import WorkerState
-from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after
+from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after, trends_after
 from scaling.whatif.lanes import lanes_of
 from scaling.whatif.learned import Kind, Learned, recall, written
 from scaling.whatif.orders import CONFIRM_S, Draft, Terms, draft, machines, soonest
-from scaling.whatif.target import target_of
+from scaling.whatif.target import target_of, usual_load_s
 from scaling.whatif.walk import Ask, ask_of, oldest_late_s, place_in_time, place_late
 
 STALE_TARGETS = 4.0
@@ -39,13 +39,13 @@ class Orders:
     _ledger: Ledger | None = None
     """Made for the first order."""
 
-    def order(self, need: Need, reason: str) -> bool:
-        """The cheapest machine for this need that may be leased now; False if there is none."""
+    def order(self, fits: Sequence[Fit], reason: str) -> bool:
+        """The first of these that may be leased now; False if none may."""
         if len(self.launches) >= self.room:
             return False
         ledger = self._ledger = self._ledger or self.scene.ledger()
         refusals: list[Refusal] = []
-        for fit in self.scene.catalogue.fits(need):
+        for fit in fits:
             refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
             if refusal is None:
                 ledger.add_launch(fit.offer, fit.cost_usd)
@@ -76,8 +76,7 @@ class Look:
         self._blocked: list[Blocked] = []
         groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
         self._groups = [(one, scene.catalogue.fits(one.need)) for one in groups]
-        cheapest = [(one.need, fits[0]) for one, fits in self._groups if fits]
-        self._target_s = target_of(scene.policy, cheapest, scene.times)
+        self._target_s = target_of(scene.policy, snapshot, scene.times)
         apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
         self._ours = _by_kind(scene.supply)
         self._lanes = lanes_of(scene.supply, scene.catalogue, scene.times, scene.policy, apart)
@@ -96,13 +95,14 @@ class Look:
         overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
         self._ride()
         used = self._at_work()
-        orders = Orders(self._scene, self._room(asks))
+        orders = Orders(self._scene, self._scene.policy.launches_per_step_max)
         for one in plan.due:
-            orders.order(one.first, self._why(one.first, len(one.asks)))
+            orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
         keeper = self._keep(used)
         learned = self._learn(plan, keeper, orders)
         for fit, count in plan.instant.items():
             self._order_again(fit, count, asks, keeper, orders)
+        self._order_ahead(keeper, learned, orders)
         self._order_for_backlog(asks, overflow_s, orders)
         return Demand(
             launches=tuple(orders.launches),
@@ -121,11 +121,11 @@ class Look:
 
     def _learn(self, plan: Draft, keeper: Keeper, due: Orders) -> Learned:
         """A rank is needed when its machine has work, or would have it if it were there."""
-        needed = keeper.at_work.copy()
-        needed.update(due.kinds)
-        needed.update({kind_sold(fit.offer): count for fit, count in plan.instant.items()})
-        ranks = ranks_after(self._learned, needed, self._snapshot.now_s)
-        return replace(self._learned, ranks=ranks, unused=keeper.unused)
+        instant = Counter({kind_sold(fit.offer): count for fit, count in plan.instant.items()})
+        now_s = self._snapshot.now_s
+        ranks = ranks_after(self._learned, keeper.at_work + due.kinds + instant, now_s)
+        trends = trends_after(self._learned, keeper.at_work + instant, self._scene.times, now_s)
+        return replace(self._learned, ranks=ranks, unused=keeper.unused, trends=trends)
 
     def _asks(self, group: JobGroup, fits: Sequence[Fit]) -> Iterator[Ask]:
         """None where nothing that is there or for sale can run it, or no more of its jobs may begin."""
@@ -166,14 +166,8 @@ class Look:
                     )
                     self._blocked.append(Blocked("low_priority", reason, group.need, ask.backlog))
 
-    def _room(self, asks: Sequence[Ask]) -> int:
-        jobs = sum(one.count for one in asks)
-        return min(self._scene.policy.launches_per_step_max, jobs)
-
     def _keep(self, used: frozenset[str]) -> Keeper:
-        loads = self._snapshot.estimates.load.values()
-        load_s = math.fsum([one.mean_s for one in loads]) / len(loads) if loads else 0.0
-        keeper = Keeper(self._scene, self._learned, self._target_s, load_s, used)
+        keeper = Keeper(self._scene, self._learned, self._target_s, usual_load_s(self._snapshot), used)
         for kind, workers in sorted(self._ours.items(), key=itemgetter(0)):
             keeper.sort(kind, workers)
         return keeper
@@ -183,12 +177,28 @@ class Look:
         kind = kind_sold(fit.offer)
         if not keeper.stays(kind):
             return
-        need = next(one.need for one in asks if one.fit is fit)
-        ours = self._ours.get(kind, ())
-        present = sum(one.state is not W.INTENDED or one.id in keeper.used for one in ours)
-        for place in range(present + orders.kinds[kind] + 1, keeper.at_work[kind] + count + 1):
-            if not keeper.pays_new(fit, place) or not orders.order(need, self._why(need, count)):
+        ask = next(one for one in asks if one.fit is fit)
+        for place in range(self._present(kind, keeper, orders) + 1, keeper.at_work[kind] + count + 1):
+            if not keeper.pays_new(fit, place) or not orders.order(ask.fits, self._why(ask.need, count)):
                 break
+
+    def _present(self, kind: Kind, keeper: Keeper, orders: Orders) -> int:
+        """Machines of a kind that there will be. Intents that nothing uses are not counted: an order keeps one."""
+        ours = self._ours.get(kind, ())
+        return orders.kinds[kind] + sum(one.state is not W.INTENDED or one.id in keeper.used for one in ours)
+
+    def _order_ahead(self, keeper: Keeper, learned: Learned, orders: Orders) -> None:
+        """For jobs that will come while these machines boot, when more and more are needed."""
+        for kind, trend in learned.trends.items():
+            offer = self._scene.catalogue.sold(kind)
+            if offer is None or not keeper.stays(kind) or not trend.last:
+                continue
+            wanted = trend.last + keeper.ahead(offer, trend)
+            fit = Fit(offer, 0.0, self._scene.times.boot(kind[0], kind[1]).mean_s)
+            reason = f"{trend.last} are needed now, and {wanted} when it has booted, as needs grow"
+            for _ in range(min(OVERFLOW_MAX, wanted - self._present(kind, keeper, orders))):
+                if not orders.order((fit,), reason):
+                    break
 
     def _order_for_backlog(self, asks: Sequence[Ask], overflow_s: float, orders: Orders) -> None:
         """Enough machines to end a backlog within the target; one for a job that has waited too long alone."""
@@ -199,7 +209,7 @@ class Look:
         if not count and not orders.launches and self._stale_in_s(asks) <= 0.0:
             count = 1
         for _ in range(count):
-            orders.order(late[0].need, self._why(late[0].need, late[0].late))
+            orders.order(late[0].fits, self._why(late[0].need, late[0].late))
 
     def _stale_in_s(self, asks: Sequence[Ask]) -> float:
         """Until a late job has waited so long that a machine is ordered for it alone; never, if one is on its way."""
