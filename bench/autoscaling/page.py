@@ -10,7 +10,7 @@ HEAD = """# What each policy costs
 
 Written by `bench/autoscale.py` on {jobs} jobs of a real trace (alibaba/clusterdata, cluster-trace-v2026-GenAI; the
 script says how to get it); edit that, not this. Cost is what is paid, by the work bound: all services and one load for
-each model. It is the mean over seeds {seeds}; a p95 wait is the worst of them. `comput3`, `salad` and `salad-free` are
+each model. It is the mean over {seeds} seeds; a p95 wait is the worst of them. `comput3`, `salad` and `salad-free` are
 the [simulator's worlds](simulate.md). Maxima of the rules are lifted in the sweeps, and they may go down to nothing;
 without settings they are as [documented](policies.md). {checked}
 
@@ -33,7 +33,7 @@ def page(found: Points, jobs: int, *, checked: bool) -> str:
     lines = [
         HEAD.format(
             jobs=f"{jobs:,}",
-            seeds=", ".join(map(str, range(seeds))),
+            seeds=seeds,
             checked=CHECKED if checked else UNCHECKED,
         ),
         *limits_table(found),
