@@ -75,11 +75,13 @@ class Task:
 
     need: Need
     name: str
+    known: "list[Lane]"
+    """Those that got its model, in that order."""
     runs: dict[Sort, Run | None] = field(default_factory=dict)
     warm: list[tuple[float, int, int, Lane]] = field(default_factory=list)
     """A heap of lanes with its model. What is outdated is put right when it comes up."""
     seen: int = 0
-    """How many of the lanes that got its model are in there."""
+    """How many of the known lanes are in there."""
 
     def is_warm(self, lane: Lane) -> bool:
         if self.need.model is not None:
@@ -121,7 +123,8 @@ class Lanes:
         key = wish(need)
         found = self._tasks.get(key)
         if found is None:
-            found = self._tasks[key] = Task(need, model_of(need))
+            name = model_of(need)
+            found = self._tasks[key] = Task(need, name, self._by_name.setdefault(name, []))
         return found
 
     def run(self, task: Task, sort: Sort) -> Run | None:
@@ -132,7 +135,8 @@ class Lanes:
 
     def warm(self, task: Task) -> Lane | None:
         """Of those that have its model, or will have when they are free, the one that is free first."""
-        self._see(task)
+        if task.seen < len(task.known):
+            self._see(task)
         heap = task.warm
         while heap:
             free_s, rank, place, lane = heap[0]
@@ -175,7 +179,7 @@ class Lanes:
         return min(self._times.service(task.need, one).mean_s for one in classes)
 
     def _able(self, task: Task, lane: Lane) -> Run:
-        run = self.run(task, lane.sort)
+        run = task.runs.get(lane.sort) or self.run(task, lane.sort)
         if run is None:
             raise ValueError(f"{lane.worker_id} cannot run {task.name}")
         return run
@@ -196,13 +200,12 @@ class Lanes:
 
     def _see(self, task: Task) -> None:
         """Takes up the lanes that got its model since the last time. Among equals the first that got it is first."""
-        known = self._by_name.get(task.name, ())
-        for place in range(task.seen, len(known)):
-            lane = known[place]
+        for place in range(task.seen, len(task.known)):
+            lane = task.known[place]
             if self.run(task, lane.sort):
                 rank = place if task.need.model else lane.place
                 heapq.heappush(task.warm, (lane.free_s, rank, place, lane))
-        task.seen = len(known)
+        task.seen = len(task.known)
 
 
 def lanes_of(

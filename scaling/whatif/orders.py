@@ -19,6 +19,8 @@ LOOK_BACK = 32
 """A job goes to one of so many of the machines that were drafted last."""
 CONFIRM_S = 2.0
 """An order must be needed for so long before it is placed."""
+LATE_SHARES = tuple(1 - percent / 100 for percent in range(10, 100))
+"""Of boots, how many take longer than each of the quantiles that are tried."""
 Start = tuple[float, int]
 """When a job would begin, and at which place of the row."""
 
@@ -160,13 +162,14 @@ def _weigh(one: New, terms: Terms, plan: Draft) -> None:
 def _lead_s(one: New, boot: Boot, load_s: float, start_s: float, terms: Terms) -> float:
     """How long before its first job is due it is ordered, at the least expected cost."""
     late_s, least, best_s = terms.price_s * len(one.asks), math.inf, 0.0
-    for percent in range(10, 100):
-        lead_s = boot.quantiles_s[percent - 1] + load_s
-        if lead_s > one.due_s:
-            if percent > 10:
+    due_s, target_s = one.due_s, terms.target_s
+    for share, boot_s in zip(LATE_SHARES, boot.quantiles_s[9:], strict=True):
+        lead_s = boot_s + load_s
+        if lead_s > due_s:
+            if least < math.inf:
                 break
-            lead_s = one.due_s
-        cost = late_s * (1 - percent / 100) + start_s * lead_s / terms.target_s
+            lead_s = due_s
+        cost = late_s * share + start_s * lead_s / target_s
         if cost < least or (cost == least and lead_s < best_s):
             least, best_s = cost, lead_s
     return best_s
