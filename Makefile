@@ -20,7 +20,7 @@ help: ## list the targets
 demo: $(READY) ## the whole way of a job, here, in about half a minute
 	$(BIN)/gpulease demo
 
-test: $(READY) ## the tests, in about four minutes on two cores
+test: $(READY) ## the tests, in about five minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -m "not slow and not conformance"
 
 slow: $(READY) ## the tests that take longer: processes killed at the worst moments, long faults
