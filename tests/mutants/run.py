@@ -45,8 +45,8 @@ MUTANTS = (
     Mutant(
         "machines on order forgotten",
         "scaling/health.py",
-        "case WorkerState.INTENDED | WorkerState.STARTING:\n            return True",
-        "case WorkerState.INTENDED | WorkerState.STARTING:\n            return False",
+        "return state is WorkerState.INTENDED or state is WorkerState.STARTING",
+        "return False",
         "tests/scaling/test_whatif.py::test_machines_on_order_are_supply_in_every_state",
     ),
     Mutant(
