@@ -16,7 +16,6 @@ from orchestrator.store.rows import Attempt, Fleet, Job, Worker
 from scaling.check import check
 from scaling.decide import decide
 from scaling.place import runnable
-from scaling.plan import Plan
 from scaling.snapshot import Need, Snapshot
 from scaling.states import AttemptState
 
@@ -45,13 +44,16 @@ class Reconciler:
         try:
             snapshot, fleet = await self._observer.observe()
             await self._lose_stale(fleet)
-            plan = await self._decide(snapshot)
+            made = self._decide(snapshot)
         except Exception:
             dispatcher.unhold()
             raise
-        await self._applier.apply(plan)
+        try:
+            await self._applier.apply(made.plan)
+        finally:
+            await self._write_down(made)
 
-    async def _decide(self, snapshot: Snapshot) -> Plan:
+    def _decide(self, snapshot: Snapshot) -> PlanRecord:
         """The plan, checked. What it holds and when it wants to look again holds from here on."""
         policy = self._policy.current
         snapshot = replace(snapshot, memory=self._policy.memory.of(policy.name))
@@ -61,9 +63,12 @@ class Reconciler:
         self._applier.dispatcher.follow(snapshot, plan)
         again_s = plan.look_again_s
         self.look_again(None if again_s is None else max(LOOK_AGAIN_S_MIN, again_s))
-        await self._policy.memory.keep(policy.name, plan.memory)
-        await self._plans.keep(self.last)
-        return plan
+        return self.last
+
+    async def _write_down(self, made: PlanRecord) -> None:
+        """What the policy remembers, and what explains the plan: notes, for which no machine is kept waiting."""
+        await self._policy.memory.keep(made.policy.name, made.plan.memory)
+        await self._plans.keep(made)
 
     async def _end_overdue(self) -> None:
         for job in await self._store.end_overdue_jobs(now=self._clock.now()):

@@ -1,6 +1,7 @@
 """An orchestrator in this process, on a memory store and a fake cloud, reached through ASGI."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from orchestrator.clock import ManualClock
 from orchestrator.keys import hash_key, worker_key
 from orchestrator.settings import Settings
 from orchestrator.store.memory import MemoryStore
+from orchestrator.store.protocol import Store
 from orchestrator.store.rows import NewWorker, WorkerMove
 from scaling.states import WorkerState
 
@@ -82,12 +84,19 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-@pytest.fixture
-async def world(settings: Settings) -> AsyncIterator[World]:
+@asynccontextmanager
+async def served(settings: Settings, store: Store) -> AsyncIterator[World]:
+    """An orchestrator over this store, called in this process."""
     clock = ManualClock(1_800_000_000.0)
-    orchestrator = await build(settings, Address(settings, 80), MemoryStore(), clock, {})
+    orchestrator = await build(settings, Address(settings, 80), store, clock, {})
     app = create_app(orchestrator)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             yield World(orchestrator, http, clock)
+
+
+@pytest.fixture
+async def world(settings: Settings) -> AsyncIterator[World]:
+    async with served(settings, MemoryStore()) as found:
+        yield found

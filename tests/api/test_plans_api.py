@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from api_world import served
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 from gpulease.cli.main import main
@@ -14,6 +15,7 @@ from loopback_server import LoopbackServer
 from orchestrator.app import create_app
 from orchestrator.plans.record import PlanRecord, explained
 from orchestrator.plans.seen import ROWS_MAX
+from orchestrator.store.memory import MemoryStore
 from scaling.plan import Hold, Launch, Plan
 from scaling.policy import Policy
 from scaling.snapshot import Estimate, Estimates, JobGroup, Need, Offer, Running, Snapshot, WorkerView
@@ -40,6 +42,26 @@ async def test_before_any_plan_there_is_nothing_to_explain(world):
     world.orchestrator.parts.reconciler.last = None
     assert (await get(world, "/v1/plan"))["at"] is None
     assert await get(world, "/v1/plans") == {"items": [], "next_before": None}
+
+
+class Forgetful(MemoryStore):
+    """Keeps no explanation of a plan."""
+
+    async def record_plan(self, *_given, **_named):
+        raise OSError("No space left on device")
+
+
+async def test_a_plan_that_cannot_be_written_down_is_carried_out(settings):
+    async with served(settings, Forgetful()) as world:
+        await world.orchestrator.parts.loops.stop()
+        agent = await world.agent()
+        world.clock.advance(301)
+        await agent.post("heartbeat", resident=[], attempts=[])
+        assert await agent.claim() is None
+        with pytest.raises(OSError, match="No space"):
+            await world.orchestrator.parts.reconciler.step()
+        (worker,) = (await world.orchestrator.parts.store.read_fleet()).workers
+        assert worker.state is WorkerState.DRAINING
 
 
 async def test_the_last_plan_says_what_it_saw_and_what_it_left(world, look):
