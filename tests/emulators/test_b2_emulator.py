@@ -176,7 +176,8 @@ async def test_keys_do_only_what_they_may(b2: B2Emulator):
     b2.make_bucket("elsewhere")
     writes = b2.make_key(["listBuckets", "writeFiles"], b2.bucket, "avatar/")
     reads = b2.make_key(["listBuckets", "readFiles", "listFiles"], b2.bucket)
-    late = b2.make_key(["listBuckets"], lives_s=1)
+    lasting = b2.make_key(["listBuckets"], lives_s=600)
+    expiring = b2.make_key(["listBuckets"], lives_s=1)
 
     def talk() -> None:
         bucket = authorized(b2, writes).get_bucket_by_name(b2.bucket)
@@ -189,8 +190,11 @@ async def test_keys_do_only_what_they_may(b2: B2Emulator):
             authorized(b2, reads).get_bucket_by_name(b2.bucket).upload_bytes(b"x", "avatar/g")
         with pytest.raises(b2_errors.Unauthorized):
             authorized(b2, (b2.key_id, "wrong"))
-        authorized(b2, late)
+        authorized(b2, lasting)
+        with pytest.raises(b2_errors.Unauthorized):
+            authorized(b2, expiring)
 
+    await asyncio.sleep(1.1)
     await asyncio.to_thread(talk)
     assert b2.files() == {"avatar/f": b"x"}
 
