@@ -31,7 +31,7 @@ def claims(worker: WorkerView, policy: Policy) -> bool:
     """Whether it asks for jobs. A worker that was busy could not claim, so its silence counts from its last finish."""
     if worker.claim_silent_s == 0.0:
         return True
-    free_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
+    free_s = worker.spare_s
     silent_s = free_s if worker.claim_silent_s is None else min(worker.claim_silent_s, free_s)
     return silent_s <= policy.claim_silent_s_max
 
@@ -97,7 +97,7 @@ def idle_out(worker: WorkerView, policy: Policy, offer: Offer | None) -> Drain |
     """
     if not may_go(worker):
         return None
-    idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
+    idle_s = worker.spare_s
     if offer is not None and offer.replace_after_s is not None and worker.lease_age_s > offer.replace_after_s:
         return Drain(worker.id, f"its lease is {worker.lease_age_s:.0f} s old; the next job gets a fresh one")
     limit_s = policy.idle_s if worker.jobs_done else max(policy.idle_s, policy.grace_s)

@@ -125,6 +125,16 @@ class WorkerView:
         """Whether stopping it would lose an attempt."""
         return bool(self.running) or self.uploading > 0
 
+    @property
+    def spare_s(self) -> float:
+        """For how long it has run nothing; where that is not known, for how long it has been as it is."""
+        return self.state_age_s if self.idle_s is None else self.idle_s
+
+    @property
+    def ordered_s(self) -> float:
+        """For how long it has been on order, by whichever record is older."""
+        return max(self.lease_age_s, self.state_age_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:

@@ -141,9 +141,5 @@ def free_workers(need: Need, scene: Scene) -> list[WorkerView]:
 
 def _order(need: Need, worker: WorkerView) -> tuple[object, ...]:
     rank = ORDER.get(worker.state, 9)
-    since_s = idle_s(worker) if rank == 0 else -worker.state_age_s
+    since_s = worker.spare_s if rank == 0 else -worker.state_age_s
     return (rank, not worker.owned, since_s, not warm(need, worker.resident), worker.id)
-
-
-def idle_s(worker: WorkerView) -> float:
-    return worker.state_age_s if worker.idle_s is None else worker.idle_s

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from scaling.demand.blocked import no_machine
 from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Fit
-from scaling.demand.pools import Pool, Pools, idle_s
+from scaling.demand.pools import Pool, Pools
 from scaling.demand.walk import REFUSALS, Demand, Scene
 from scaling.health import billed_s
 from scaling.place import runnable
@@ -178,11 +178,11 @@ def _surplus(roll: Roll) -> tuple[frozenset[str], float | None]:
     """
     limit_s = roll.post.idle_s
     free = [one for one in roll.scene.supply if one.state is WorkerState.READY and one.id not in roll.taken]
-    gone = {one.id for one in free if idle_s(one) >= limit_s}
+    gone = {one.id for one in free if one.spare_s >= limit_s}
     gone.update(
-        one.id for one in roll.scene.snapshot.workers if one.paused and idle_s(one) > roll.scene.policy.idle_s
+        one.id for one in roll.scene.snapshot.workers if one.paused and one.spare_s > roll.scene.policy.idle_s
     )
-    waits = (limit_s - idle_s(one) for one in free if one.id not in gone)
+    waits = (limit_s - one.spare_s for one in free if one.id not in gone)
     return frozenset(gone), min(waits, default=None)
 
 

@@ -271,7 +271,7 @@ def _ordered_slots(worker: WorkerView, catalogue: Catalogue, times: Times) -> tu
     if worker.state is WorkerState.INTENDED:
         eta_s = max(0.0, worker.buy_in_s) + boot.mean_s
     else:
-        eta_s = min(boot.mean_s, remaining_s(boot, max(worker.state_age_s, worker.lease_age_s)))
+        eta_s = min(boot.mean_s, remaining_s(boot, worker.ordered_s))
     return ((eta_s, 0.0, worker.id),) * capacity_of(worker, catalogue)
 
 

@@ -115,11 +115,10 @@ class Keeper:
         rank = self.learned.rank(kind, place)
         if rank is None and worker.state in ORDERED:
             return False
-        idle_s = worker.state_age_s if worker.idle_s is None else worker.idle_s
-        age_s = idle_s if rank is None else rank.age_s(self._now_s())
+        age_s = worker.spare_s if rank is None else rank.age_s(self._now_s())
         keep_s = keeping_s(rank.pauses_s if rank else (), age_s, worth.again_s)
         if worker.state in ORDERED and worth.start_s:
-            keep_s += worth.boot.rest_s(max(worker.lease_age_s, worker.state_age_s))
+            keep_s += worth.boot.rest_s(worker.ordered_s)
         return keep_s < worth.again_s
 
     def ahead(self, offer: Offer, trend: Trend) -> int:
@@ -151,7 +150,7 @@ def _outlived(worker: WorkerView, offer: Offer | None) -> bool:
 
 
 def _oldest_order(worker: WorkerView) -> tuple[float, str]:
-    return (-max(worker.lease_age_s, worker.state_age_s), worker.id)
+    return (-worker.ordered_s, worker.id)
 
 
 def span_s(boot: Boot) -> float:

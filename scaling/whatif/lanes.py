@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from scaling.demand.catalogue import ORDERED, Catalogue, wish
-from scaling.demand.supply import ENDLESS, LaneKey, capacity_of, lane_key, rests_s, until_s_of
+from scaling.demand.supply import ENDLESS, SERVICE_S_MIN, LaneKey, capacity_of, lane_key, rests_s, until_s_of
 from scaling.estimate import Times
 from scaling.health import claims
 from scaling.place import Host, outlasts, runnable
@@ -13,8 +13,6 @@ from scaling.policy import Policy
 from scaling.snapshot import Need, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.boots import boot_of
-
-SERVICE_S_MIN = 0.001
 
 
 @dataclass(slots=True, eq=False)
@@ -249,9 +247,9 @@ def _ordered_s(worker: WorkerView, times: Times) -> float:
     boot = boot_of(times.boot(worker.provider, worker.gpu_class))
     if worker.state is WorkerState.INTENDED:
         return max(0.0, worker.buy_in_s) + boot.rest_s(0.0)
-    return boot.rest_s(max(worker.lease_age_s, worker.state_age_s))
+    return boot.rest_s(worker.ordered_s)
 
 
 def idle_order(worker: WorkerView) -> tuple[float, str]:
     """The last used first, so that surplus ages out."""
-    return (worker.state_age_s if worker.idle_s is None else worker.idle_s, worker.id)
+    return (worker.spare_s, worker.id)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from scaling.demand.catalogue import Fit
+from scaling.demand.supply import SERVICE_S_MIN
 from scaling.estimate import Times
 from scaling.snapshot import Need
 from scaling.whatif.boots import Boot, boot_of
@@ -66,7 +67,7 @@ class Terms:
         return self.times.load(need, fit.offer.gpu_class).mean_s
 
     def service_s(self, need: Need, fit: Fit) -> float:
-        return max(0.001, self.times.service(need, fit.offer.gpu_class).mean_s)
+        return max(SERVICE_S_MIN, self.times.service(need, fit.offer.gpu_class).mean_s)
 
 
 def draft(shorts: Sequence[Short], terms: Terms) -> Draft:
