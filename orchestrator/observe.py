@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.access.quotas import QuotaBook
@@ -13,7 +13,7 @@ from orchestrator.fleet.targets import NO_PRIORS, Kind, Priors
 from orchestrator.jobs.dispatch import Dispatcher, view_of
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Attempt, Fleet, Job, QueuedGroup, ServiceTime, Worker
-from scaling.estimate import BOOT_PRIOR, LOAD_PRIOR, SERVICE_PRIOR, estimate
+from scaling.estimate import BOOT_PRIOR, LOAD_PRIOR, SERVICE_PRIOR, estimate, pool_estimate
 from scaling.limits import count
 from scaling.snapshot import Estimate, Estimates, JobGroup, Offer, Running, Snapshot, WorkerView
 
@@ -123,6 +123,14 @@ def estimates(fleet: Fleet, offers: Iterable[Offer], priors: Priors = NO_PRIORS)
 def _learned(
     times: Iterable[ServiceTime], priors: Mapping[Kind, Estimate], general: Estimate
 ) -> dict[Kind, Estimate]:
+    """A model is shrunk to what is told of it, else to what its engine takes on its class with any model."""
     seen = {(one.engine, one.model, one.gpu_class): one.seconds for one in times}
+    alike: dict[tuple[str, str], list[Sequence[float]]] = {}
+    for (engine, _, gpu_class), seconds in seen.items():
+        alike.setdefault((engine, gpu_class), []).append(seconds)
+    pools = {key: pool_estimate(kinds, general) for key, kinds in alike.items()}
     kinds = sorted(seen.keys() | priors.keys())
-    return {kind: estimate(seen.get(kind, ()), priors.get(kind, general)) for kind in kinds}
+    return {
+        kind: estimate(seen.get(kind, ()), priors.get(kind) or pools.get((kind[0], kind[2]), general))
+        for kind in kinds
+    }

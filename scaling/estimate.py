@@ -1,13 +1,15 @@
 """How long things take: history shrunk to a prior, fall-backs where there is none, and what is left of a run."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 
 from scaling.snapshot import Estimate, Estimates, Need
 
 PRIOR_WEIGHT = 3.0
 """The prior counts as so many samples, so that one odd first job does not steer the fleet."""
+POOL_SAMPLES = 20
+"""Of each kind that is pooled, the latest so many, so that those which come often do not drown the others."""
 SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0, p99_s=300.0)
 LOAD_PRIOR = Estimate(mean_s=15.0, p90_s=45.0, p99_s=120.0)
 NOTHING_LOADS = Estimate(mean_s=0.0, p90_s=0.0)
@@ -34,16 +36,16 @@ def estimate(seconds: Sequence[float], prior: Estimate) -> Estimate:
     return Estimate(mean_s=mean_s, p90_s=p90_s, samples=count, p99_s=p99_s)
 
 
+def pool_estimate(kinds: Iterable[Sequence[float]], prior: Estimate) -> Estimate:
+    """What a kind is likely like that little is known of: as others like it were, the latest of each first."""
+    return estimate([one for seconds in kinds for one in seconds[:POOL_SAMPLES]], prior)
+
+
 def remaining_s(whole: Estimate, elapsed_s: float, before_s: float = 0.0) -> float:
     """What is likely left of something that began `elapsed_s` ago with `before_s` of something else; never 0 while
     it goes on.
     """
     return max(before_s + whole.mean_s - elapsed_s, OVERRUN_SHARE * elapsed_s)
-
-
-def service_estimate(estimates: Estimates, need: Need, gpu_class: str) -> Estimate:
-    """The exact model on this class, else the engine on this class, else the engine anywhere, else the prior."""
-    return Times(estimates).service(need, gpu_class)
 
 
 class Nearest:

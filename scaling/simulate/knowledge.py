@@ -1,37 +1,70 @@
 """What a policy may know: what is for sale, and how long finished things took. Never what has not ended."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate
+from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate, pool_estimate
 from scaling.simulate.machine import Run
 from scaling.simulate.scenario import Scenario, Terms
 from scaling.snapshot import Capability, Estimate, Estimates, Offer
 
 SAMPLES_MAX = 200
 """Of each kind only so many are remembered, the latest."""
+POOL_AGAIN = 1.1
 Class = tuple[str, str]
 Work = tuple[str, str, str]
-Key = TypeVar("Key", bound=Hashable)
 
 
-class History(Generic[Key]):
-    """Estimates by key; one is made anew only when a sample of its key has come."""
+class Boots:
+    """Estimates by provider and class; one is made anew only when a boot of its kind has ended."""
 
-    def __init__(self, prior: Callable[[Key], Estimate], known: Mapping[Key, Estimate] | None = None) -> None:
-        self._prior = prior
-        self._samples: dict[Key, deque[float]] = {}
-        self._made: dict[Key, Estimate] = dict(known or {})
+    def __init__(self, known: Mapping[Class, Estimate]) -> None:
+        self._known = known
+        self._samples: dict[Class, deque[float]] = {}
+        self.estimates = dict(known)
 
-    def add(self, key: Key, seconds: float) -> None:
-        samples = self._samples.setdefault(key, deque(maxlen=SAMPLES_MAX))
+    def add(self, kind: Class, seconds: float) -> None:
+        samples = self._samples.setdefault(kind, deque(maxlen=SAMPLES_MAX))
         samples.append(seconds)
-        self._made[key] = estimate(samples, self._prior(key))
+        self.estimates[kind] = estimate(samples, self._known[kind])
 
-    def estimates(self) -> dict[Key, Estimate]:
-        return dict(self._made)
+
+@dataclass(slots=True)
+class Alike:
+    """Models of an engine on a class, together. They are pooled anew when a tenth more is known."""
+
+    general: Estimate
+    models: list[deque[float]] = field(default_factory=list)
+    seen: int = 0
+    pooled: int = 0
+    prior: Estimate | None = None
+
+    def add(self) -> Estimate:
+        self.seen += 1
+        if self.prior is None or self.seen > POOL_AGAIN * self.pooled:
+            self.pooled = self.seen
+            self.prior = pool_estimate([tuple(reversed(one)) for one in self.models], self.general)
+        return self.prior
+
+
+class History:
+    """Estimates by engine, model and class, each shrunk to those of its engine there."""
+
+    def __init__(self, general: Estimate) -> None:
+        self._general = general
+        self._samples: dict[Work, deque[float]] = {}
+        self._alike: dict[Class, Alike] = {}
+        self.estimates: dict[Work, Estimate] = {}
+
+    def add(self, work: Work, seconds: float) -> None:
+        alike = self._alike.setdefault((work[0], work[2]), Alike(self._general))
+        samples = self._samples.get(work)
+        if samples is None:
+            samples = self._samples[work] = deque(maxlen=SAMPLES_MAX)
+            alike.models.append(samples)
+        samples.append(seconds)
+        self.estimates[work] = estimate(samples, alike.add())
 
 
 class Knowledge:
@@ -41,9 +74,9 @@ class Knowledge:
         self._terms = {(one.provider, one.gpu_class): one for one in scenario.offers}
         self.capabilities = tuple(Capability(engine, models=names) for engine, names in models.items())
         boots = {kind: one.boot.known() for kind, one in self._terms.items()}
-        self._service = History[Work](lambda _: SERVICE_PRIOR)
-        self._load = History[Work](lambda _: LOAD_PRIOR)
-        self._boot = History[Class](lambda kind: boots[kind], boots)
+        self._service = History(SERVICE_PRIOR)
+        self._load = History(LOAD_PRIOR)
+        self._boot = Boots(boots)
         self._leased: Counter[Class] = Counter()
         self._sold = {
             kind: _offer(one, self.capabilities, boots[kind], scenario.gpu_classes[one.gpu_class].vram_gb)
@@ -70,7 +103,9 @@ class Knowledge:
     def estimates(self) -> Estimates:
         if self._estimates is None:
             self._estimates = Estimates(
-                service=self._service.estimates(), boot=self._boot.estimates(), load=self._load.estimates()
+                service=dict(self._service.estimates),
+                boot=dict(self._boot.estimates),
+                load=dict(self._load.estimates),
             )
         return self._estimates
 

@@ -22,10 +22,10 @@ class Sort:
     host: Host
     host_id: str
     until_s: float
-    heap: "list[tuple[float, bool, float, int, Lane]]" = field(default_factory=list)
+    heap: "list[tuple[float, float, int, Lane]]" = field(default_factory=list)
 
-    def first(self) -> "tuple[float, bool, float, int, Lane]":
-        """The lane that is free first: the bought before the ordered, then the last used, then the last given to.
+    def first(self) -> "tuple[float, float, int, Lane]":
+        """The lane that is free first, then the last used, then the last given to.
 
         Lanes are only ever free later than before, so that whatever comes up outdated is put back by what holds now.
         """
@@ -45,7 +45,6 @@ class Lane:
 
     worker_id: str
     sort: Sort
-    bought: bool
     idle_s: float
     free_s: float
     resident: tuple[str, ...]
@@ -55,8 +54,8 @@ class Lane:
     now: bool = False
     jobs: int = 0
 
-    def entry(self) -> "tuple[float, bool, float, int, Lane]":
-        return (self.free_s, not self.bought, self.idle_s, self.number, self)
+    def entry(self) -> "tuple[float, float, int, Lane]":
+        return (self.free_s, self.idle_s, self.number, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,8 @@ class Lanes:
         """Which lanes got a model, and under its engine alone which got any, in that order."""
         self._given = 0
 
-    def sort(self, host: Host, host_id: str, until_s: float, *, bought: bool) -> Sort:
-        key = lane_key(host, host_id, until_s, bought)
+    def sort(self, host: Host, host_id: str, until_s: float) -> Sort:
+        key = lane_key(host, host_id, until_s, bought=True)
         found = self._sorts.get(key)
         if found is None:
             found = self._sorts[key] = Sort(host, host_id, until_s)
@@ -147,7 +146,7 @@ class Lanes:
         return None
 
     def first(self, task: Task) -> Lane | None:
-        """The one that is free first, whatever it has in memory: the bought before the ordered, then the last used."""
+        """The one that is free first, whatever it has in memory, and then the last used."""
         able = [one.first() for one in self._sorts.values() if one.heap and self.run(task, one)]
         return min(able)[-1] if able else None
 
@@ -209,19 +208,21 @@ class Lanes:
 def lanes_of(
     supply: Iterable[WorkerView], catalogue: Catalogue, times: Times, policy: Policy, apart: frozenset[str]
 ) -> Lanes:
-    """The slots of all workers that jobs may count on. A machine on order is free when half of such boots are done.
+    """The slots of all workers that jobs may count on. A machine on order is free when half of such boots are done;
+    one that is only intended is not counted on, as each look makes up its mind anew.
 
     Workers in `apart` are avoided by some jobs, and are of a sort of their own.
     """
     lanes = Lanes(times)
     for worker in supply:
+        if worker.state is WorkerState.INTENDED:
+            continue
         host_id = worker.id if worker.id in apart else ""
-        bought = worker.state is not WorkerState.INTENDED
-        sort = lanes.sort(catalogue.host(worker), host_id, until_s_of(worker), bought=bought)
+        sort = lanes.sort(catalogue.host(worker), host_id, until_s_of(worker))
         ready = worker.state not in ORDERED
         for free_s, idle_s, resident, now in _slots(worker, catalogue, times, policy):
             place = len(lanes.lanes)
-            lanes.add(Lane(worker.id, sort, bought, idle_s, free_s, resident, place, place, ready, now))
+            lanes.add(Lane(worker.id, sort, idle_s, free_s, resident, place, place, ready, now))
     return lanes
 
 
@@ -244,10 +245,7 @@ def _slots(
 
 
 def _ordered_s(worker: WorkerView, times: Times) -> float:
-    boot = boot_of(times.boot(worker.provider, worker.gpu_class))
-    if worker.state is WorkerState.INTENDED:
-        return max(0.0, worker.buy_in_s) + boot.rest_s(0.0)
-    return boot.rest_s(worker.ordered_s)
+    return boot_of(times.boot(worker.provider, worker.gpu_class)).rest_s(worker.ordered_s)
 
 
 def idle_order(worker: WorkerView) -> tuple[float, str]:

@@ -1,7 +1,7 @@
 """One look: the queue placed, machines ordered for what would be late, and the rest kept or let go."""
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -17,30 +17,37 @@ from scaling.states import WorkerState
 from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after, trends_after
 from scaling.whatif.lanes import lanes_of
 from scaling.whatif.learned import Kind, Learned, recall, written
-from scaling.whatif.orders import CONFIRM_S, Draft, Terms, draft, machines, soonest
+from scaling.whatif.orders import CONFIRM_S, Draft, New, Terms, draft, machines, soonest
 from scaling.whatif.target import target_of, usual_load_s
 from scaling.whatif.walk import Ask, ask_of, oldest_late_s, place_in_time, place_late
 
 STALE_TARGETS = 4.0
 """A job that is late waits no longer than so many targets for others to share a machine with."""
 OVERFLOW_MAX = 50
+SPARE_S = 0.5
+"""Plans are for so much less than the target, since what is carried out takes its time too."""
 W = WorkerState
 
 
 @dataclass(slots=True)
 class Orders:
-    """Launches so far, with the account that they are held against."""
+    """Launches so far, with the account that they are held against. Intents of before are renewed first."""
 
     scene: Scene
     room: int
+    intents: dict[Kind, deque[str]]
     launches: list[Launch] = field(default_factory=list)
+    renewed: set[str] = field(default_factory=set)
     kinds: Counter[Kind] = field(default_factory=Counter)
     refused: dict[str, tuple[Refusal, int]] = field(default_factory=dict)
     _ledger: Ledger | None = None
     """Made for the first order."""
 
     def order(self, fits: Sequence[Fit], reason: str) -> bool:
-        """The first of these that may be leased now; False if none may."""
+        """The first of these that may be leased now, or was to be leased already; False if there is none."""
+        for fit in fits:
+            if self._renewed(kind_sold(fit.offer)):
+                return True
         if len(self.launches) >= self.room:
             return False
         ledger = self._ledger = self._ledger or self.scene.ledger()
@@ -55,6 +62,13 @@ class Orders:
         for refusal in sorted(refusals, key=lambda one: REFUSALS.index(one.code))[:1]:
             self.refused[refusal.code] = (refusal, self.refused.get(refusal.code, (refusal, 0))[1] + 1)
         return False
+
+    def _renewed(self, kind: Kind) -> bool:
+        if not self.intents.get(kind):
+            return False
+        self.renewed.add(self.intents[kind].popleft())
+        self.kinds[kind] += 1
+        return True
 
     def _launch(self, fit: Fit, reason: str) -> None:
         offer = fit.offer
@@ -95,22 +109,21 @@ class Look:
         overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
         self._ride()
         used = self._at_work()
-        orders = Orders(self._scene, self._scene.policy.launches_per_step_max)
+        orders = Orders(self._scene, self._scene.policy.launches_per_step_max, self._intents())
         for one in plan.due:
             orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
         keeper = self._keep(used)
         learned = self._learn(plan, keeper, orders)
-        for fit, count in plan.instant.items():
-            self._order_again(fit, count, asks, keeper, orders)
+        self._order_again(plan.instant, keeper, orders)
         self._order_ahead(keeper, learned, orders)
         self._order_for_backlog(asks, overflow_s, orders)
         return Demand(
             launches=tuple(orders.launches),
-            used=used | keeper.kept,
+            used=used | keeper.kept | orders.renewed,
             blocked=(*self._blocked, *_refused(orders)),
             surplus=frozenset(keeper.surplus),
             holds=tuple([Hold(one.need, one.held) for one in asks if one.held]),
-            look_again_s=soonest((plan.next_s, keeper.next_s, *self._intents(), self._stale_in_s(asks))),
+            look_again_s=soonest((plan.next_s, keeper.next_s, *self._buys_s(), self._stale_in_s(asks))),
             patience_s=self._target_s,
             memory=written(learned),
         )
@@ -121,7 +134,7 @@ class Look:
 
     def _learn(self, plan: Draft, keeper: Keeper, due: Orders) -> Learned:
         """A rank is needed when its machine has work, or would have it if it were there."""
-        instant = Counter({kind_sold(fit.offer): count for fit, count in plan.instant.items()})
+        instant = Counter([kind_sold(one.fit.offer) for one in plan.instant])
         now_s = self._snapshot.now_s
         ranks = ranks_after(self._learned, keeper.at_work + due.kinds + instant, now_s)
         trends = trends_after(self._learned, keeper.at_work + instant, self._scene.times, now_s)
@@ -138,7 +151,7 @@ class Look:
         if count < group.count:
             self._blocked.append(self._rooms.held(group.need, group.count - count))
         if count:
-            yield ask_of(group, task, fits, count, self._target_s)
+            yield ask_of(group, task, fits, count, self._target_s - SPARE_S)
 
     def _in_time(self, asks: Sequence[Ask]) -> Draft:
         shorts = place_in_time(asks, self._lanes)
@@ -172,20 +185,20 @@ class Look:
             keeper.sort(kind, workers)
         return keeper
 
-    def _order_again(self, fit: Fit, count: int, asks: Sequence[Ask], keeper: Keeper, orders: Orders) -> None:
+    def _order_again(self, instant: Sequence[New], keeper: Keeper, orders: Orders) -> None:
         """Machines that come too late for the jobs that need them now, where they will be needed again."""
-        kind = kind_sold(fit.offer)
-        if not keeper.stays(kind):
-            return
-        ask = next(one for one in asks if one.fit is fit)
-        for place in range(self._present(kind, keeper, orders) + 1, keeper.at_work[kind] + count + 1):
-            if not keeper.pays_new(fit, place) or not orders.order(ask.fits, self._why(ask.need, count)):
-                break
+        needed = keeper.at_work.copy()
+        for one in instant:
+            kind = kind_sold(one.fit.offer)
+            needed[kind] += 1
+            place = self._present(kind, orders) + 1
+            if place <= needed[kind] and keeper.stays(kind) and keeper.pays_new(one.fit, place):
+                orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
 
-    def _present(self, kind: Kind, keeper: Keeper, orders: Orders) -> int:
-        """Machines of a kind that there will be. Intents that nothing uses are not counted: an order keeps one."""
+    def _present(self, kind: Kind, orders: Orders) -> int:
+        """Machines of a kind that there will be."""
         ours = self._ours.get(kind, ())
-        return orders.kinds[kind] + sum(one.state is not W.INTENDED or one.id in keeper.used for one in ours)
+        return orders.kinds[kind] + sum(one.state is not W.INTENDED for one in ours)
 
     def _order_ahead(self, keeper: Keeper, learned: Learned, orders: Orders) -> None:
         """For jobs that will come while these machines boot, when more and more are needed."""
@@ -196,7 +209,7 @@ class Look:
             wanted = trend.last + keeper.ahead(offer, trend)
             fit = Fit(offer, 0.0, self._scene.times.boot(kind[0], kind[1]).mean_s)
             reason = f"{trend.last} are needed now, and {wanted} when it has booted, as needs grow"
-            for _ in range(min(OVERFLOW_MAX, wanted - self._present(kind, keeper, orders))):
+            for _ in range(min(OVERFLOW_MAX, wanted - self._present(kind, orders))):
                 if not orders.order((fit,), reason):
                     break
 
@@ -213,12 +226,20 @@ class Look:
 
     def _stale_in_s(self, asks: Sequence[Ask]) -> float:
         """Until a late job has waited so long that a machine is ordered for it alone; never, if one is on its way."""
-        if any(one.state in (W.INTENDED, W.CREATING, W.STARTING) for one in self._scene.supply):
+        if any(one.state in (W.CREATING, W.STARTING) for one in self._scene.supply):
             return math.inf
         left_s = STALE_TARGETS * self._target_s - oldest_late_s([one for one in asks if one.fits])
         return max(0.0, left_s)
 
-    def _intents(self) -> Iterator[float]:
+    def _intents(self) -> dict[Kind, deque[str]]:
+        """The soonest first."""
+        found: dict[Kind, deque[str]] = {}
+        for one in sorted(self._scene.supply, key=lambda one: (one.buy_in_s, one.id)):
+            if one.state is W.INTENDED:
+                found.setdefault(kind_of(one), deque()).append(one.id)
+        return found
+
+    def _buys_s(self) -> Iterator[float]:
         return (one.buy_in_s for one in self._scene.supply if one.state is W.INTENDED)
 
     def _why(self, need: Need, count: int) -> str:

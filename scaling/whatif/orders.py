@@ -48,8 +48,8 @@ class Draft:
 
     due: list[New] = field(default_factory=list)
     next_s: float = math.inf
-    instant: dict[Fit, int] = field(default_factory=dict)
-    """Of each offer, how many more machines would have jobs in time if they were here already."""
+    instant: list[New] = field(default_factory=list)
+    """More machines that would have jobs in time if they were here already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,7 @@ def draft(shorts: Sequence[Short], terms: Terms) -> Draft:
             instant.give(short, fit, 0.0)
     for one in new.row:
         _weigh(one, terms, plan)
-    for one in instant.row:
-        plan.instant[one.fit] = plan.instant.get(one.fit, 0) + 1
+    plan.instant = instant.row
     return plan
 
 
@@ -128,7 +127,7 @@ class _Row:
             one = self.row[place]
             alike = one.model == short.ask.task.name
             start_s = one.free_s if alike else one.free_s + load_s
-            if start_s <= short.due_s and one.fit is fit:
+            if start_s <= short.due_s and one.fit.offer is fit.offer:
                 (warm if alike else cold).append((start_s, place))
         heapq.heapify(warm)
         heapq.heapify(cold)
