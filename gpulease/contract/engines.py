@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from gpulease.contract.base import Wire
 from gpulease.contract.urls import check_scheme
@@ -24,21 +24,16 @@ _ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 Frames = Annotated[str, Field(pattern=r"^\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*$", max_length=500)]
 
 
-class CsmInput(Wire):
-    """Speech from text, or from sentences with pauses between them. Lengths are in milliseconds."""
+class Spoken(BaseModel):
+    """What is to be said and in whose voice, as the job's input and the render API both take it."""
 
     text: str | None = Field(default=None, min_length=1, max_length=20_000)
     monologue: list[Annotated[str, Field(min_length=1, max_length=5_000)]] | None = Field(
-        default=None, min_length=1, max_length=500
+        default=None, min_length=1, max_length=500, description="Sentences; instead of `text`."
     )
-    model: str | None = None
     voice: Literal["random", "conversational_a", "conversational_b", "clone"] = "random"
     reference_audio_url: Url | None = None
     reference_text: str | None = Field(default=None, max_length=5_000)
-    temperature: float = Field(default=0.9, ge=0, le=2)
-    topk: int = Field(default=50, ge=1, le=1000)
-    max_audio_length: int = Field(default=10_000, ge=1, le=3_600_000)
-    pause_duration: int = Field(default=150, ge=0, le=60_000)
 
     @model_validator(mode="after")
     def _one_text_and_a_whole_reference(self) -> Self:
@@ -47,6 +42,16 @@ class CsmInput(Wire):
         if self.voice == "clone" and not (self.reference_audio_url and self.reference_text):
             raise ValueError('voice "clone" needs reference_audio_url and reference_text')
         return self
+
+
+class CsmInput(Spoken, Wire):
+    """Speech from text, or from sentences with pauses between them. Lengths are in milliseconds."""
+
+    model: str | None = None
+    temperature: float = Field(default=0.9, ge=0, le=2)
+    topk: int = Field(default=50, ge=1, le=1000)
+    max_audio_length: int = Field(default=10_000, ge=1, le=3_600_000)
+    pause_duration: int = Field(default=150, ge=0, le=60_000)
 
     def sentences(self) -> list[str]:
         return [self.text] if self.text is not None else list(self.monologue or ())

@@ -1,10 +1,10 @@
 """What the render API takes: its fields, defaults and ranges. Fields that it does not know are ignored, as there."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gpulease.contract.engines import Url, WhisperModel
+from gpulease.contract.engines import Spoken, Url, WhisperModel
 from gpulease.contract.jobs import COMPLETE_IN_S_DEFAULT, MAX_TIME_S_DEFAULT, JobRequest
 from orchestrator.jobs.submit import parse
 
@@ -40,33 +40,15 @@ class Submit(_Body):
         return parse(JobRequest, {"engine": self.engine, "input": given, **common})
 
 
-class Csm(Submit):
+class Csm(Spoken, Submit):
     """Lengths are in milliseconds."""
 
     engine = "csm"
 
-    text: str | None = Field(default=None, max_length=20_000)
-    monologue: (
-        Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=5_000)]], Field(min_length=1, max_length=500)
-        ]
-        | None
-    ) = Field(default=None, description="Sentences; instead of `text`.")
-    voice: Literal["random", "conversational_a", "conversational_b", "clone"] = "random"
-    reference_audio_url: Url | None = None
-    reference_text: str | None = Field(default=None, max_length=5_000)
     temperature: float = Field(default=0.9, ge=0, le=2)
     topk: int = Field(default=50, ge=1, le=100)
     max_audio_length: int = Field(default=10_000, ge=1_000, le=30_000)
     pause_duration: int = Field(default=150, ge=0, le=500)
-
-    @model_validator(mode="after")
-    def _one_text_and_a_whole_reference(self) -> Self:
-        if (self.text is None) == (self.monologue is None):
-            raise ValueError("give either text or monologue, and not both")
-        if self.voice == "clone" and not (self.reference_audio_url and self.reference_text):
-            raise ValueError('voice "clone" needs reference_audio_url and reference_text')
-        return self
 
     def request(self) -> JobRequest:
         """Without a reference that no voice is cloned from: nothing would read it."""
