@@ -1,28 +1,16 @@
-"""What the render API takes: its fields, defaults and ranges. Fields that it does not know are ignored, as there."""
+"""What the render API takes: its fields, defaults and ranges."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from gpulease.contract.engines import Spoken, Url, WhisperModel
 from gpulease.contract.jobs import COMPLETE_IN_S_DEFAULT, MAX_TIME_S_DEFAULT, JobRequest
+from orchestrator.compat.bodies import Body
 from orchestrator.jobs.submit import parse
 
 
-class _Body(BaseModel):
-    """A field of null, or of an empty text, counts as left out."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_empty_fields(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        return {name: value for name, value in body.items() if value is not None and value != ""}
-
-
-class Submit(_Body):
+class Submit(Body):
     """What all submits have in common. Times are in seconds."""
 
     engine: ClassVar[str]
@@ -86,7 +74,7 @@ class Analyze(Submit):
 Mark = Literal["timed_out", "cancelled", "failed"]
 
 
-class Marked(_Body):
+class Marked(Body):
     """How a client ends a job."""
 
     status: Mark

@@ -1,29 +1,16 @@
-"""What clients of the render task system send. Fields that it does not know are ignored, as there."""
+"""What clients of the render task system send."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from gpulease.contract.plain import PlainObject
+from orchestrator.compat.bodies import Body
 
 ProjectId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 CallbackUrl = Annotated[str, Field(max_length=2048, pattern=r"^https?://")]
 Quality = Literal["1k", "2k", "4k"]
 SAMPLES_DEFAULT = 32
-PAGES_ROWS_MAX = 10_000
-
-
-class Body(BaseModel):
-    """A field of null, or of an empty text, counts as left out."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_empty_fields(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        return {name: value for name, value in body.items() if value is not None and value != ""}
 
 
 class Login(Body):
