@@ -103,7 +103,7 @@ def _group(group: QueuedGroup, now: float) -> JobGroup:
 def _running(attempt: Attempt, job: Job, now: float) -> Running:
     ends = min(attempt.started_at + job.max_time_s, job.complete_by)
     run_s, left_s = max(0.0, now - attempt.started_at), max(0.0, ends - now)
-    return Running(job.need.engine, job.need.model, run_s, left_s, attempt.loads)
+    return Running(job.need.engine, job.need.model, run_s, left_s, attempt.loads, job.need.low_priority)
 
 
 def estimates(fleet: Fleet, offers: Iterable[Offer], priors: Priors = NO_PRIORS) -> Estimates:

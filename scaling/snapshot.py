@@ -77,6 +77,7 @@ class Running:
     run_s: float
     time_left_s: float
     loads: bool = False
+    low_priority: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,11 @@ class WorkerView:
     def busy(self) -> bool:
         """Whether stopping it would lose an attempt."""
         return bool(self.running) or self.uploading > 0
+
+    @property
+    def riding(self) -> bool:
+        """Whether all that it runs is of low priority."""
+        return bool(self.running) and all([one.low_priority for one in self.running])
 
     @property
     def spare_s(self) -> float:

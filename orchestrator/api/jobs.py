@@ -19,7 +19,7 @@ from gpulease.contract.jobs import (
 from gpulease.contract.problems import ProblemError
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Shared, Submitter, Viewer
-from orchestrator.api.edge.cursors import ROW_MAX, decode, encode
+from orchestrator.api.edge.cursors import ROW_MAX, Limit, cut, moment_of
 from orchestrator.api.sight import asked, find_job, sight
 from orchestrator.api.views import full_view, job_view, signed
 from orchestrator.jobs.submit import conflict, not_found, parse
@@ -56,14 +56,13 @@ async def list_jobs(
     engine: str | None = None,
     project: str | None = None,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Limit = 50,
 ) -> JobPage:
     """Newest first. `next_cursor` is absent on the last page."""
     state = JobState(status) if status else None
     which = JobFilter(state=state, engine=engine, project=project, seen_by=await sight(parts, caller))
-    jobs = await parts.store.list_jobs(which, before=decode(cursor), limit=limit + 1)
-    page = jobs[:limit]
-    more = encode(page[-1].created_at, page[-1].id) if len(jobs) > limit else None
+    jobs = await parts.store.list_jobs(which, before=moment_of(cursor), limit=limit + 1)
+    page, more = cut(jobs, limit, lambda one: (one.created_at, one.id))
     return JobPage(items=tuple(job_view(job, result=job.result) for job in page), next_cursor=more)
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from gpulease.contract.base import Wire
 from gpulease.contract.problems import ProblemError
 from orchestrator.api.auth import Operator, Shared
-from orchestrator.api.people.pages import ID_MAX
+from orchestrator.api.edge.cursors import ID_MAX
 from orchestrator.api.views import moment
 from orchestrator.plans.record import explained
 from orchestrator.policy import PolicyBody

@@ -131,4 +131,5 @@ class Machine:
 
 def _running(run: Run, now_s: float) -> Running:
     need, run_s = run.arrival.need, now_s - run.claimed_at
-    return Running(need.engine, need.model, run_s, max(0.0, need.max_time_s - run_s), run.loads)
+    left_s = max(0.0, need.max_time_s - run_s)
+    return Running(need.engine, need.model, run_s, left_s, run.loads, need.low_priority)

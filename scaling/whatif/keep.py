@@ -52,6 +52,8 @@ class Keeper:
     load_s: float
     """Of a usual model."""
     used: frozenset[str]
+    needed: frozenset[str]
+    """Those of the used whose work asks for machines."""
     at_work: Counter[Kind] = field(default_factory=Counter)
     """How many machines of each kind have something to do."""
     kept: set[str] = field(default_factory=set)
@@ -73,7 +75,7 @@ class Keeper:
         for one in workers:
             if one.id in self.used:
                 count += 1
-                at_work += 1
+                at_work += one.id in self.needed
             elif one.state is WorkerState.INTENDED:
                 continue
             elif one.state in ORDERED:

@@ -10,16 +10,22 @@ from scaling.snapshot import Memory
 
 LATE_SHARE = 0.04
 """So many jobs may be late, for a p95 that is met with something to spare."""
+HARD_SHARE = 0.4
+"""Where no boot is in time for a job that comes, so much fewer are let be late: what goes wrong is mended slowly."""
 PRICE_S = 700.0
+PRICE_STARTS = 20.0
+"""The first price where no boot is in time, in starts."""
 PRICE_S_MIN = 20.0
-PRICE_S_MAX = 30_000.0
+PRICE_S_MAX = 100_000.0
 STEP = 0.02
 """By how much the logarithm of the price rises for a late job."""
 PAUSES_MAX = 64
 PAUSES_MIN = 3
 """With fewer, nothing is known."""
 PAUSE_S_MIN = 0.5
-UNKNOWN_S_MAX = 1200.0
+UNKNOWN_S = 1200.0
+UNKNOWN_SHARE = 0.2
+"""Where no pauses are known, a machine stays for so long, or for this share of what it costs to need it again."""
 Kind = tuple[str, str, float]
 """Provider, GPU class, USD an hour: machines that are alike."""
 
@@ -73,7 +79,7 @@ def keeping_s(pauses_s: Sequence[float], age_s: float, again_s: float) -> float:
     more. (Ski rental with known pauses; see docs/policies.md.)
     """
     if len(pauses_s) < PAUSES_MIN:
-        return 0.0 if age_s < min(again_s, UNKNOWN_S_MAX) else math.inf
+        return 0.0 if age_s < min(again_s, max(UNKNOWN_S, UNKNOWN_SHARE * again_s)) else math.inf
     ordered = sorted(pauses_s)
     rests = [one - age_s for one in ordered[bisect_right(ordered, age_s) :]]
     whole, best_s = len(rests) + 1, math.inf
@@ -98,11 +104,11 @@ class Learned:
     def price_s(self) -> float:
         return math.exp(self.log_price)
 
-    def steered(self, waits_s: Iterable[float], target_s: float) -> float:
+    def steered(self, waits_s: Iterable[float], target_s: float, late_share: float) -> float:
         """The price after these waits: it rises with each late job, and falls with all others, until few are late."""
         log_price = self.log_price
         for wait_s in waits_s:
-            log_price += STEP * ((wait_s > target_s) - LATE_SHARE)
+            log_price += STEP * ((wait_s > target_s) - late_share)
         return min(math.log(PRICE_S_MAX), max(math.log(PRICE_S_MIN), log_price))
 
     def rank(self, kind: Kind, place: int) -> Rank | None:
@@ -119,8 +125,18 @@ def ranked(ranks: Sequence[Rank], needed: int, now_s: float) -> tuple[Rank, ...]
     )
 
 
-def recall(memory: Memory) -> Learned:
-    """What was written by `written`; nothing is known where that is not what it is."""
+def first_price_s(start_s: float, hard: float) -> float:
+    """Before anything is learned. `hard` is the share of boots that are too long for a job that comes."""
+    return max(PRICE_S, PRICE_STARTS * start_s * hard**4)
+
+
+def late_share(hard: float) -> float:
+    """How many jobs may be late."""
+    return LATE_SHARE * (1.0 - HARD_SHARE * hard**4)
+
+
+def recall(memory: Memory, price_s: float = PRICE_S) -> Learned:
+    """What was written by `written`; nothing but a first price is known where that is not what it is."""
     try:
         return Learned(
             float(memory["log_price"]),  # type: ignore[arg-type]
@@ -134,7 +150,7 @@ def recall(memory: Memory) -> Learned:
             {_kind(row): Trend(*map(float, row[3])) for row in memory["trends"]},  # type: ignore[attr-defined,arg-type]
         )
     except (KeyError, TypeError, ValueError, IndexError):
-        return Learned()
+        return Learned(math.log(price_s))
 
 
 def _kind(row: Sequence[object]) -> Kind:

@@ -16,7 +16,7 @@ from scaling.snapshot import JobGroup, Need, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after, trends_after
 from scaling.whatif.lanes import lanes_of
-from scaling.whatif.learned import Kind, Learned, recall, written
+from scaling.whatif.learned import Kind, Learned, first_price_s, late_share, recall, written
 from scaling.whatif.orders import CONFIRM_S, Draft, New, Terms, draft, machines, soonest
 from scaling.whatif.target import target_of, usual_load_s
 from scaling.whatif.walk import Ask, ask_of, oldest_late_s, place_in_time, place_late
@@ -85,18 +85,18 @@ class Look:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._snapshot = snapshot = scene.snapshot
-        self._learned = recall(snapshot.memory)
         self._rooms = Rooms(snapshot.limits, snapshot.running)
         self._blocked: list[Blocked] = []
         groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
         self._groups = [(one, scene.catalogue.fits(one.need)) for one in groups]
-        self._target_s = target_of(scene.policy, snapshot, scene.times)
+        target = target_of(scene.policy, snapshot, scene.times)
+        self._target_s = target.wait_s
         apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
         self._ours = _by_kind(scene.supply)
         self._lanes = lanes_of(scene.supply, scene.catalogue, scene.times, scene.policy, apart)
-        if snapshot.waits_s:
-            log_price = self._learned.steered(snapshot.waits_s, self._target_s)
-            self._learned = replace(self._learned, log_price=log_price)
+        learned = recall(snapshot.memory, first_price_s(target.start_s, target.hard))
+        log_price = learned.steered(snapshot.waits_s, target.wait_s, late_share(target.hard))
+        self._learned = replace(learned, log_price=log_price)
 
     def demand(self) -> Demand:
         asks = [
@@ -107,12 +107,13 @@ class Look:
         ]
         plan = self._in_time(asks)
         overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
+        needed = self._at_work()
         self._ride()
-        used = self._at_work()
+        used = needed | self._riding()
         orders = Orders(self._scene, self._scene.policy.launches_per_step_max, self._intents())
         for one in plan.due:
             orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
-        keeper = self._keep(used)
+        keeper = self._keep(used, needed)
         learned = self._learn(plan, keeper, orders)
         self._order_again(plan.instant, keeper, orders)
         self._order_ahead(keeper, learned, orders)
@@ -129,6 +130,12 @@ class Look:
         )
 
     def _at_work(self) -> frozenset[str]:
+        """Machines with work that asks for machines, now or soon."""
+        given = [one.worker_id for one in self._lanes.lanes if one.jobs]
+        return frozenset([*given, *[one.id for one in self._scene.supply if one.busy and not one.riding]])
+
+    def _riding(self) -> frozenset[str]:
+        """Machines with any work."""
         given = [one.worker_id for one in self._lanes.lanes if one.jobs]
         return frozenset([*given, *[one.id for one in self._scene.supply if one.busy]])
 
@@ -179,8 +186,9 @@ class Look:
                     )
                     self._blocked.append(Blocked("low_priority", reason, group.need, ask.backlog))
 
-    def _keep(self, used: frozenset[str]) -> Keeper:
-        keeper = Keeper(self._scene, self._learned, self._target_s, usual_load_s(self._snapshot), used)
+    def _keep(self, used: frozenset[str], needed: frozenset[str]) -> Keeper:
+        load_s = usual_load_s(self._snapshot)
+        keeper = Keeper(self._scene, self._learned, self._target_s, load_s, used, needed)
         for kind, workers in sorted(self._ours.items(), key=itemgetter(0)):
             keeper.sort(kind, workers)
         return keeper

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from scaling.estimate import LOAD_PRIOR, Times
 from scaling.policy import Aim, Policy
 from scaling.snapshot import Snapshot
+from scaling.whatif.boots import boot_of
 
 STARTS: Mapping[Aim, float] = {"cheap": 3.0, "balanced": 1.2, "fast": 0.6}
 """The target of an aim, in starts: a boot and a load of the machine that is ordered."""
@@ -14,13 +16,25 @@ UNKNOWN_S = 60.0
 """A boot, where nothing is for sale."""
 
 
-def target_of(policy: Policy, snapshot: Snapshot, times: Times) -> float:
-    """Seconds: what the policy says, or what its aim makes of the quickest start among what is for sale."""
-    if policy.target_p95_s is not None:
-        return policy.target_p95_s
-    boots_s = (times.boot(one.provider, one.gpu_class).mean_s for one in snapshot.offers)
-    start_s = min(boots_s, default=UNKNOWN_S) + usual_load_s(snapshot)
-    return max(TARGET_S_MIN, STARTS[policy.aim] * start_s)
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Seconds. `start_s` is the quickest start of what is for sale, a boot and a load, and `hard` the share of such
+    boots that are too long for a job that comes.
+    """
+
+    wait_s: float
+    start_s: float
+    hard: float
+
+
+def target_of(policy: Policy, snapshot: Snapshot, times: Times) -> Target:
+    """What the policy says, or what its aim makes of the quickest start."""
+    load_s = usual_load_s(snapshot)
+    boots = [boot_of(times.boot(one.provider, one.gpu_class)) for one in snapshot.offers]
+    boot = min(boots, key=lambda one: one.mean_s, default=None)
+    start_s = load_s + (boot.mean_s if boot else UNKNOWN_S)
+    wait_s = policy.target_p95_s or max(TARGET_S_MIN, STARTS[policy.aim] * start_s)
+    return Target(wait_s, start_s, 1.0 - boot.share_below(wait_s - load_s) if boot else 0.0)
 
 
 def usual_load_s(snapshot: Snapshot) -> float:

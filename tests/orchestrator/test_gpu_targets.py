@@ -47,10 +47,13 @@ def test_without_history_the_prior_is_the_estimate_and_history_replaces_it():
     assert learned.load[KIND].mean_s == pytest.approx((3 * 20.0 + 47 * 2.0) / 50)
 
 
-def test_without_a_row_the_general_priors_hold():
-    seen = estimates(fleet((ServiceTime(*KIND, (10.0,)),), (ServiceTime(*KIND, (2.0,)),)), ())
-    assert seen.service[KIND].mean_s == pytest.approx((3 * SERVICE_PRIOR.mean_s + 10.0) / 4)
-    assert seen.load[KIND].mean_s == pytest.approx((3 * LOAD_PRIOR.mean_s + 2.0) / 4)
+def test_without_a_row_a_model_is_like_the_others_of_its_engine_and_those_like_the_general_prior():
+    other = ServiceTime(KIND[0], "other", KIND[2], (4.0,) * 5)
+    seen = estimates(fleet((ServiceTime(*KIND, (10.0,)), other), (ServiceTime(*KIND, (2.0,)),)), ())
+    pool_s = (3 * SERVICE_PRIOR.mean_s + 10.0 + 5 * 4.0) / 9
+    assert seen.service[KIND].mean_s == pytest.approx((3 * pool_s + 10.0) / 4)
+    alone_s = (3 * LOAD_PRIOR.mean_s + 2.0) / 4
+    assert seen.load[KIND].mean_s == pytest.approx((3 * alone_s + 2.0) / 4)
 
 
 def test_loads_fall_back_to_the_engine_and_then_to_what_anything_takes():

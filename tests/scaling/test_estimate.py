@@ -5,11 +5,13 @@ from pictures import need
 
 from scaling.estimate import (
     BOOT_PRIOR,
+    POOL_SAMPLES,
     SERVICE_PRIOR,
+    Times,
     boot_estimate,
     estimate,
+    pool_estimate,
     remaining_s,
-    service_estimate,
 )
 from scaling.snapshot import Estimate, Estimates
 
@@ -42,11 +44,18 @@ def test_service_falls_back_from_model_to_engine_to_prior():
             ("csm", "small", "h100"): Estimate(5, 6, 9),
         }
     )
-    assert service_estimate(known, need(model="large"), "a10").mean_s == 50
-    assert service_estimate(known, need(), "a10").mean_s == 20
-    assert service_estimate(known, need(model="tiny"), "a10").mean_s == pytest.approx(35)
-    assert service_estimate(known, need(model="tiny"), "v100").mean_s == pytest.approx(25)
-    assert service_estimate(known, need("whisper"), "a10") == SERVICE_PRIOR
+    times = Times(known)
+    assert times.service(need(model="large"), "a10").mean_s == 50
+    assert times.service(need(), "a10").mean_s == 20
+    assert times.service(need(model="tiny"), "a10").mean_s == pytest.approx(35)
+    assert times.service(need(model="tiny"), "v100").mean_s == pytest.approx(25)
+    assert times.service(need("whisper"), "a10") == SERVICE_PRIOR
+
+
+def test_a_pool_takes_the_latest_of_each_kind():
+    often, once = [10.0] * POOL_SAMPLES + [500.0] * 100, [40.0]
+    assert pool_estimate([often, once], PRIOR) == estimate([10.0] * POOL_SAMPLES + [40.0], PRIOR)
+    assert pool_estimate([], PRIOR) == PRIOR
 
 
 def test_boot_falls_back_from_class_to_provider_to_prior():

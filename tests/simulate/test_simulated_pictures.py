@@ -4,9 +4,10 @@ import math
 import random
 from collections import defaultdict
 
+import pytest
 from small_traces import COMPUT3, WHATIF, busy_hour, constant
 
-from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate
+from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate, pool_estimate
 from scaling.plan import Hold, Launch, Plan
 from scaling.simulate import make_trace
 from scaling.simulate.knowledge import SAMPLES_MAX
@@ -76,8 +77,11 @@ def test_estimates_are_those_of_what_has_finished():
         if job in switched:
             loads_s[key].append(22.718)
     shown = watched.world.knowledge.estimates()
-    assert shown.service == {key: estimate(seconds, SERVICE_PRIOR) for key, seconds in took_s.items()}
-    assert shown.load == {key: estimate(seconds, LOAD_PRIOR) for key, seconds in loads_s.items()}
+    for known, all_s, general in ((shown.service, took_s, SERVICE_PRIOR), (shown.load, loads_s, LOAD_PRIOR)):
+        pool = pool_estimate([seconds[::-1] for seconds in all_s.values()], general)
+        assert known.keys() == all_s.keys()
+        for key, seconds in all_s.items():
+            assert known[key].mean_s == pytest.approx(estimate(seconds, pool).mean_s, rel=0.05)
     boots_s = [one["t"] for one in events if one["e"] == "ready"]
     assert shown.boot["comput3", "gpu"].samples == len(boots_s)
 

@@ -18,7 +18,7 @@ from gpulease.contract.assets import (
 from gpulease.contract.problems import FieldFault, ProblemError, invalid
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Shared, Uploader, Viewer
-from orchestrator.api.people.pages import Limit, cut, cut_after, place_of
+from orchestrator.api.edge.cursors import Limit, cut, cut_after, place_of
 from orchestrator.api.sight import check_project, find_upload, only_reads, projects, sight
 from orchestrator.api.views import moment
 from orchestrator.jobs.submit import UPLOAD_SCHEME

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime
 
 from gpulease.contract.people import AuditPage, AuditView
 from orchestrator.api.auth import Admin, Shared
-from orchestrator.api.people.pages import Limit, cut, place_of
+from orchestrator.api.edge.cursors import Limit, cut, place_of
 from orchestrator.api.views import moment
 from orchestrator.parts import Parts
 from orchestrator.store.people import Audit, AuditFilter

@@ -19,7 +19,7 @@ from orchestrator.access.issue import (
     usable,
 )
 from orchestrator.api.auth import Person, Shared, forbidden
-from orchestrator.api.people.pages import Limit, cut_after, place_of
+from orchestrator.api.edge.cursors import Limit, cut_after, place_of
 from orchestrator.api.people.users import find_user
 from orchestrator.api.views import moment
 from orchestrator.keys import as_role, weaker

@@ -17,7 +17,7 @@ from gpulease.contract.people import (
 from gpulease.contract.problems import ProblemError
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Person, Shared, forbidden, needs
-from orchestrator.api.people.pages import Limit, cut, cut_after, place_of
+from orchestrator.api.edge.cursors import Limit, cut, cut_after, place_of
 from orchestrator.api.people.subscriptions import quota_of, quota_view
 from orchestrator.api.sight import projects
 from orchestrator.api.views import moment

@@ -9,7 +9,7 @@ from pydantic import Field
 from gpulease.contract.base import Lenient, Wire
 from gpulease.contract.jobs import Name
 from orchestrator.api.auth import Operator, Shared, Viewer
-from orchestrator.api.people.pages import Limit, cut_after, place_of
+from orchestrator.api.edge.cursors import Limit, cut_after, place_of
 from orchestrator.api.sight import sight
 from orchestrator.parts import Parts
 from orchestrator.store.rows import Sight

@@ -8,7 +8,7 @@ from gpulease.contract.people import QuotaView, SubscriptionPage, SubscriptionRe
 from gpulease.contract.problems import FieldFault, ProblemError, invalid
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Admin, Shared
-from orchestrator.api.people.pages import ID_MAX, Limit, cut_after, place_of
+from orchestrator.api.edge.cursors import ID_MAX, Limit, cut_after, place_of
 from orchestrator.parts import Parts
 from orchestrator.store.errors import Duplicate, Missing
 from orchestrator.store.people import Quota, Subscription

@@ -9,7 +9,7 @@ from gpulease.contract.people import UserChange, UserPage, UserRequest, UserView
 from gpulease.contract.problems import ProblemError
 from orchestrator.access.newcomers import Newcomer, add_newcomer
 from orchestrator.api.auth import Admin, Shared
-from orchestrator.api.people.pages import Limit, cut, place_of
+from orchestrator.api.edge.cursors import Limit, cut, place_of
 from orchestrator.api.people.subscriptions import check_subscription
 from orchestrator.api.views import moment
 from orchestrator.keys import as_role

@@ -20,7 +20,7 @@ from gpulease.contract.webhooks import (
 )
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Person, Shared, forbidden, needs
-from orchestrator.api.people.pages import ID_MAX, Limit, cut, place_of
+from orchestrator.api.edge.cursors import ID_MAX, Limit, cut, place_of
 from orchestrator.api.views import moment
 from orchestrator.parts import Parts
 from orchestrator.store.people import User

@@ -12,7 +12,7 @@ from gpulease.contract.jobs import UploadPage, UploadView
 from gpulease.contract.problems import FieldFault, ProblemError, invalid
 from orchestrator.access.callers import Caller
 from orchestrator.api.auth import Shared, Uploader, UploadViewer
-from orchestrator.api.edge.cursors import decode, encode
+from orchestrator.api.edge.cursors import Limit, cut, moment_of
 from orchestrator.api.sight import find_upload
 from orchestrator.api.views import moment
 from orchestrator.fleet.agents import safe_name
@@ -46,13 +46,12 @@ async def list_uploads(
     parts: Shared,
     caller: UploadViewer,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Limit = 50,
 ) -> UploadPage:
     """One's own, newest first; operators see everybody's."""
     owner = None if caller.sees_all else caller.owner
-    found = await parts.store.list_uploads(owner, before=decode(cursor), limit=limit + 1)
-    page = found[:limit]
-    more = encode(page[-1].created_at, page[-1].id) if len(found) > limit else None
+    found = await parts.store.list_uploads(owner, before=moment_of(cursor), limit=limit + 1)
+    page, more = cut(found, limit, lambda one: (one.created_at, one.id))
     return UploadPage(items=tuple(upload_view(one) for one in page), next_cursor=more)
 
 
