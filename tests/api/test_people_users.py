@@ -136,7 +136,20 @@ async def test_users_come_in_pages(people):
     assert (len(seen), set(seen)) == (len(made), made)
 
 
-@pytest.mark.parametrize("cursor", ["x", "", "W10=", "MTIz", "Ilx1ZDgwMCI=", "bnVsbA==", "é", "=" * 9])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "",
+        "W10=",
+        "MTIz",
+        "Ilx1ZDgwMCI=",
+        "bnVsbA==",
+        "é",
+        "=" * 9,
+        pytest.param("W1tb" * 12_000, id="deep"),
+    ],
+)
 async def test_a_cursor_that_is_none_is_refused_by_name(people, cursor):
     admin = await people.add("admin")
     refused = await admin.http.get("/v1/users", params={"cursor": cursor})

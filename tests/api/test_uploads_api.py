@@ -150,7 +150,14 @@ async def test_an_upload_that_has_expired_is_no_input(people):
 
 async def test_a_strange_cursor_is_refused(people):
     someone = await people.add("submitter")
-    for cursor in ("x", "WzFd", "W251bGwsICJhIl0=", "WzFlOTk5LCAiYSJd", "WzEsICJcdWQ4MDAiXQ=="):
+    for cursor in (
+        "x",
+        "WzFd",
+        "W1tb" * 1_000,
+        "W251bGwsICJhIl0=",
+        "WzFlOTk5LCAiYSJd",
+        "WzEsICJcdWQ4MDAiXQ==",
+    ):
         for path in ("/v1/uploads", "/v1/jobs"):
             reply = await someone.http.get(path, params={"cursor": cursor})
             assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "cursor")
