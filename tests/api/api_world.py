@@ -1,9 +1,10 @@
 """An orchestrator in this process, on a memory store and a fake cloud, reached through ASGI."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.memory import MemoryStore
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import NewWorker, WorkerMove
+from provider_clients.base import Provider
 from scaling.states import WorkerState
 
 TTS = {"engine": "csm", "backend": "test", "models": ["hibari"]}
@@ -85,10 +87,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @asynccontextmanager
-async def served(settings: Settings, store: Store) -> AsyncIterator[World]:
+async def served(
+    settings: Settings, store: Store, clients: Mapping[str, Provider] = MappingProxyType({})
+) -> AsyncIterator[World]:
     """An orchestrator over this store, called in this process."""
     clock = ManualClock(1_800_000_000.0)
-    orchestrator = await build(settings, Address(settings, 80), store, clock, {})
+    orchestrator = await build(settings, Address(settings, 80), store, clock, clients)
     app = create_app(orchestrator)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))

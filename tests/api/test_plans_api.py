@@ -1,18 +1,11 @@
 """/v1/plan and /v1/plans: what was seen, decided and left; and `gpulease policy explain` on top of it."""
 
-import asyncio
 import json
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from api_world import served
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
-from gpulease.cli.main import main
-from loopback_server import LoopbackServer
-from orchestrator.app import create_app
 from orchestrator.plans.record import PlanRecord, explained
 from orchestrator.plans.seen import ROWS_MAX
 from orchestrator.store.memory import MemoryStore
@@ -190,43 +183,30 @@ def test_a_record_has_a_bound_and_says_what_it_leaves_out():
     assert made["not_done"] == []
 
 
-@pytest.fixture
-async def gpulease(world, monkeypatch, capsys):
-    """Runs `gpulease policy explain …`."""
-    server = await LoopbackServer.start(create_app(world.orchestrator))
-    monkeypatch.setenv("GPULEASE_URL", f"http://{server.address}")
-    monkeypatch.delenv("GPULEASE_API_KEY", raising=False)
-
-    async def run(*arguments, status=0):
-        with pytest.raises(SystemExit) as ended:
-            await asyncio.to_thread(main, ("policy", "explain", *arguments))
-        said = capsys.readouterr()
-        assert ended.value.code == status, said
-        return said
-
-    yield run
-    await server.aclose()
-
-
 async def test_the_command_explains_the_last_plan_in_words(world, look, gpulease):
     await world.agent()
     await world.submit()
     world.clock.advance(5)
     await look()
-    said = (await gpulease()).out
+    said = (await gpulease("policy", "explain")).out
     assert "1 workers test/cpu ready: 0 jobs run, 1 slots free" in said
     assert "1 jobs csm wait (priority 0): the oldest for 5.0 s" in said
     assert "Decided:\n  " in said
     assert "Not done:\n  Nothing launched though 1 job waiting" in said
-    assert json.loads((await gpulease("--json")).out)["seen"]["jobs"][0]["count"] == 1
+    assert json.loads((await gpulease("policy", "explain", "--json")).out)["seen"]["jobs"][0]["count"] == 1
 
 
 async def test_the_command_finds_the_plan_that_held_at_a_time(world, look, gpulease):
     await world.submit()
     await look()
     then = datetime.fromtimestamp(world.clock.now(), UTC)
-    said = (await gpulease("--at", (then + timedelta(hours=1)).isoformat())).out
+    said = (await gpulease("policy", "explain", "--at", (then + timedelta(hours=1)).isoformat())).out
     assert f"At {then.isoformat()}" in said
     assert "Not done:" in said
-    assert "kept" in (await gpulease("--at", (then - timedelta(hours=1)).isoformat(), status=1)).err
-    assert "2026-05-01T14:30" in (await gpulease("--at", "noon", status=2)).err
+    assert (
+        "kept"
+        in (
+            await gpulease("policy", "explain", "--at", (then - timedelta(hours=1)).isoformat(), status=1)
+        ).err
+    )
+    assert "2026-05-01T14:30" in (await gpulease("policy", "explain", "--at", "noon", status=2)).err

@@ -2,15 +2,9 @@
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
-from gpulease.cli.main import main
-from loopback_server import LoopbackServer
-from orchestrator.app import create_app
 from scaling.policies import POLICIES
 
 
@@ -124,41 +118,22 @@ def _look_again_s(world):
     return world.orchestrator.parts.reconciler.last.plan.look_again_s
 
 
-@pytest.fixture
-async def gpulease(world, monkeypatch, capsys):
-    """Runs `gpulease policy …`."""
-    server = await LoopbackServer.start(create_app(world.orchestrator))
-    monkeypatch.setenv("GPULEASE_URL", f"http://{server.address}")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("GPULEASE_API_KEY", raising=False)
-
-    async def run(*arguments, status=0):
-        with pytest.raises(SystemExit) as ended:
-            await asyncio.to_thread(main, ("policy", *arguments))
-        said = capsys.readouterr()
-        assert ended.value.code == status, said
-        return said
-
-    yield run
-    await server.aclose()
-
-
 async def test_the_command_sets_what_is_named_and_shows_all(gpulease, world):
-    said = await gpulease("set", "aim=fast", "limits.workers_max=20", "target_p95_s=45")
+    said = await gpulease("policy", "set", "aim=fast", "limits.workers_max=20", "target_p95_s=45")
     assert "limits.workers_max" in said.out
     policy = world.orchestrator.parts.policy.current
     assert (policy.aim, policy.limits.workers_max, policy.target_p95_s) == ("fast", 20, 45.0)
     assert (policy.idle_s, policy.name) == (300.0, "whatif")
-    await gpulease("set", "target_p95_s=none", "name=queue_length", "knobs.min_replicas=1")
-    shown = json.loads((await gpulease("show", "--json")).out)
+    await gpulease("policy", "set", "target_p95_s=none", "name=queue_length", "knobs.min_replicas=1")
+    shown = json.loads((await gpulease("policy", "show", "--json")).out)
     assert (shown["target_p95_s"], shown["aim"]) == (None, "fast")
     assert (shown["name"], shown["knobs"]) == ("queue_length", {"min_replicas": 1.0})
-    await gpulease("set", "name=whatif")
+    await gpulease("policy", "set", "name=whatif")
     assert world.orchestrator.parts.policy.current.knobs == {}
 
 
 async def test_the_command_says_what_is_wrong(gpulease, world):
-    assert "colour" in (await gpulease("set", "colour=red", status=1)).err
-    assert "NAME=VALUE" in (await gpulease("set", "aim", status=2)).err
-    assert "has no" in (await gpulease("set", "aim.x=1", status=2)).err
+    assert "colour" in (await gpulease("policy", "set", "colour=red", status=1)).err
+    assert "NAME=VALUE" in (await gpulease("policy", "set", "aim", status=2)).err
+    assert "has no" in (await gpulease("policy", "set", "aim.x=1", status=2)).err
     assert world.orchestrator.parts.policy.current.aim == "balanced"

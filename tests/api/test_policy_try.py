@@ -3,20 +3,12 @@
 import asyncio
 import json
 import random
-import sys
-from pathlib import Path
 
-import httpx
 import psutil
 import pytest
-from api_world import World
+from api_world import served
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
-from gpulease.cli.main import main
 from gpulease.contract.problems import ProblemError
-from loopback_server import LoopbackServer
-from orchestrator.app import Address, build, create_app
-from orchestrator.clock import ManualClock
 from orchestrator.plans.compare import Trial
 from orchestrator.plans.replay import boot_of, scenario_of, speeds_of, trace_of
 from orchestrator.plans.trial import JOBS_MAX, run
@@ -68,17 +60,12 @@ def test_few_boots_say_less_than_what_the_provider_is_known_for():
 
 
 @pytest.fixture
-async def sold(settings):
-    """A world with a cloud that sells, whose loop does not turn."""
-    clock = ManualClock(1_800_000_000.0)
+async def world(settings):
+    """One with a cloud that sells, whose loop does not turn."""
     clients = {"fake": FakeCloud(offered=(_speech_offer(),))}
-    orchestrator = await build(settings, Address(settings, 80), MemoryStore(), clock, clients)
-    app = create_app(orchestrator)
-    async with app.router.lifespan_context(app):
-        await orchestrator.parts.loops.stop()
-        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            yield World(orchestrator, http, clock)
+    async with served(settings, MemoryStore(), clients) as found:
+        await found.orchestrator.parts.loops.stop()
+        yield found
 
 
 def _speech_offer():
@@ -101,34 +88,35 @@ async def tried(world, status=200, *, policy=None, **body):
     return reply.json()
 
 
-async def test_the_same_policy_comes_to_the_same_and_another_to_something_else(sold):
-    await worked(sold)
-    shown = (await sold.http.get("/v1/policy")).json()
-    same = await tried(sold, policy=shown, seeds=2)
+async def test_the_same_policy_comes_to_the_same_and_another_to_something_else(world):
+    await worked(world)
+    shown = (await world.http.get("/v1/policy")).json()
+    same = await tried(world, policy=shown, seeds=2)
     assert same["in_force"]["figures"] == same["tried"]["figures"]
     basis = same["based_on"]
     assert (basis["jobs"], basis["seeds"], basis["older_jobs_left_out"]) == (6, 2, False)
     assert (basis["service_s"], basis["work"]) == (120.0, [{"engine": "csm", "model": None, "jobs": 6}])
     assert basis["offers"][0]["usd_per_hour"] == 0.36
     assert same["not_modelled"]
-    more = await tried(sold, policy={"name": "static", "knobs": {"workers": 4}})
+    more = await tried(world, policy={"name": "static", "knobs": {"workers": 4}})
     assert more["tried"]["figures"]["launches"] == 4
     assert more["tried"]["figures"]["cost_usd"] > more["in_force"]["figures"]["cost_usd"] > 0
-    assert (await sold.http.get("/v1/policy")).json() == shown
+    assert (await world.http.get("/v1/policy")).json() == shown
 
 
-async def test_only_the_jobs_of_the_hours_count(sold):
-    await worked(sold, 2)
-    sold.clock.advance(7200)
-    await worked(sold, 3)
-    assert (await tried(sold, hours=1))["based_on"]["jobs"] == 3
-    assert (await tried(sold, hours=3))["based_on"]["jobs"] == 5
+async def test_only_the_jobs_of_the_hours_count(world):
+    await worked(world, 2)
+    world.clock.advance(7200)
+    await worked(world, 3)
+    assert (await tried(world, hours=1))["based_on"]["jobs"] == 3
+    assert (await tried(world, hours=3))["based_on"]["jobs"] == 5
 
 
-async def test_without_history_or_offers_there_is_nothing_to_try_it_on(sold, world):
-    assert "more hours" in (await tried(sold, 409))["detail"]
-    await worked(world, 1)
-    assert "for sale" in (await tried(world, 409))["detail"]
+async def test_without_history_or_offers_there_is_nothing_to_try_it_on(world, settings):
+    assert "more hours" in (await tried(world, 409))["detail"]
+    async with served(settings, MemoryStore()) as unsold:
+        await worked(unsold, 1)
+        assert "for sale" in (await tried(unsold, 409))["detail"]
 
 
 @pytest.mark.parametrize(
@@ -143,15 +131,15 @@ async def test_without_history_or_offers_there_is_nothing_to_try_it_on(sold, wor
         ({"colour": 1}, "colour"),
     ],
 )
-async def test_a_refusal_names_the_field(sold, body, field):
-    (fault,) = (await tried(sold, 422, **body))["errors"]
+async def test_a_refusal_names_the_field(world, body, field):
+    (fault,) = (await tried(world, 422, **body))["errors"]
     assert fault["field"].endswith(field)
 
 
-async def test_one_at_a_time(sold):
-    await worked(sold, 2)
+async def test_one_at_a_time(world):
+    await worked(world, 2)
     replies = await asyncio.gather(
-        *(sold.http.post("/v1/policy/try", json={"policy": {}, "seeds": 1}) for _ in range(2))
+        *(world.http.post("/v1/policy/try", json={"policy": {}, "seeds": 1}) for _ in range(2))
     )
     assert sorted(one.status_code for one in replies) == [200, 429]
 
@@ -184,38 +172,26 @@ async def test_whoever_hangs_up_ends_the_run():
     assert children() == []
 
 
-@pytest.fixture
-async def gpulease(sold, monkeypatch, capsys):
-    """Runs `gpulease policy try …`."""
-    server = await LoopbackServer.start(create_app(sold.orchestrator))
-    monkeypatch.setenv("GPULEASE_URL", f"http://{server.address}")
-    monkeypatch.delenv("GPULEASE_API_KEY", raising=False)
-
-    async def run_try(*arguments, status=0):
-        with pytest.raises(SystemExit) as ended:
-            await asyncio.to_thread(main, ("policy", "try", *arguments))
-        said = capsys.readouterr()
-        assert ended.value.code == status, said
-        return said
-
-    yield run_try
-    await server.aclose()
-
-
-async def test_the_command_shows_both_side_by_side_and_what_that_is_based_on(sold, gpulease):
-    await worked(sold)
-    said = (await gpulease("--policy", "static", "--set", "workers=3", "--set", "limits.workers_max=5")).out
+async def test_the_command_shows_both_side_by_side_and_what_that_is_based_on(world, gpulease):
+    await worked(world)
+    said = (
+        await gpulease(
+            "policy", "try", "--policy", "static", "--set", "workers=3", "--set", "limits.workers_max=5"
+        )
+    ).out
     assert "Based on 6 jobs of the last 24 h" in said
     assert "tried: static" in said
     assert "wait p95" in said
     assert "Not modelled:" in said
-    found = json.loads((await gpulease("--set", "target_p95_s=45", "--hours", "2", "--json")).out)
+    found = json.loads(
+        (await gpulease("policy", "try", "--set", "target_p95_s=45", "--hours", "2", "--json")).out
+    )
     assert found["tried"]["policy"]["target_p95_s"] == 45
     assert found["tried"]["policy"]["idle_s"] == found["in_force"]["policy"]["idle_s"]
     assert found["based_on"]["hours"] == 2
 
 
-async def test_the_command_says_what_is_wrong(sold, gpulease):
-    assert "no such setting" in (await gpulease("--set", "colour=red", status=2)).err
-    assert "no policy" in (await gpulease("--policy", "nonesuch", status=2)).err
-    assert "more hours" in (await gpulease("--set", "idle_s=60", status=1)).err
+async def test_the_command_says_what_is_wrong(world, gpulease):
+    assert "no such setting" in (await gpulease("policy", "try", "--set", "colour=red", status=2)).err
+    assert "no policy" in (await gpulease("policy", "try", "--policy", "nonesuch", status=2)).err
+    assert "more hours" in (await gpulease("policy", "try", "--set", "idle_s=60", status=1)).err
