@@ -1,21 +1,16 @@
 """Whatever is asked, in whatever order, SQLite answers as the model does, and remembers the same."""
 
-import asyncio
-import tempfile
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
+from two_stores import TwoStores
 
 from gpulease.contract.jobs import Fault, OutputFile, Phase, Result
 from orchestrator.store import people, rows
 from orchestrator.store.errors import Duplicate
-from orchestrator.store.memory import MemoryStore
 from orchestrator.store.protocol import Store
-from orchestrator.store.sqlite import open_sqlite
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
 from scaling.snapshot import Capability, Need
@@ -86,34 +81,14 @@ def new_jobs(draw: st.DrawFn) -> rows.NewJob:
     )
 
 
-class StoresAgree(RuleBasedStateMachine):
+class StoresAgree(TwoStores):
+    answers = (Duplicate, IllegalMove)
+
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.runner = asyncio.Runner()
-        self.model = MemoryStore()
-        self.sqlite = self.runner.run(open_sqlite(Path(self.folder.name) / "a.db"))
         self.now = 20.0
         self.nonces = 0
         self.before: dict[str, JobState] = {}
-
-    def teardown(self) -> None:
-        self.runner.run(self.sqlite.aclose())
-        self.runner.close()
-        self.folder.cleanup()
-
-    def both(self, verb: Callable[[Store], Coroutine[Any, Any, Any]]) -> Any:
-        """Asks both, and gives their common answer; an error of ours is an answer too."""
-
-        async def asked(store: Store) -> Any:
-            try:
-                return await verb(store)
-            except (Duplicate, IllegalMove) as error:
-                return type(error)
-
-        expected, got = self.runner.run(asked(self.model)), self.runner.run(asked(self.sqlite))
-        assert got == expected
-        return got
 
     @initialize()
     def two_workers_serve(self) -> None:
