@@ -1,13 +1,11 @@
 """A client of the render farm that speaks through the real curl, with the documented bodies and headers."""
 
 import json
-import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import pytest
+from blender_program import run_script
 from server import Answer, Person, Server
 
 REQUEST = """
@@ -79,14 +77,11 @@ scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_pe
 scene.render.filepath = "//frame_"
 bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])
 """
-needs_blender = pytest.mark.skipif(shutil.which("blender") is None, reason="Blender is not installed")
 
 
 def make_scene(folder: Path) -> Path:
-    script, scene = folder / "scene.py", folder / "scene.blend"
-    script.write_text(SCENE)
-    command = ["blender", "-b", "--factory-startup", "-noaudio", "-P", script, "--", scene]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    scene = folder / "scene.blend"
+    run_script(SCENE, scene)
     return scene
 
 

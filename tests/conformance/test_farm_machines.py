@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from farm_client import make_scene, needs_blender
+from blender_program import needs_blender
+from farm_client import make_scene
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / folder) for folder in ("worker", "emulators", "stand_ins")]

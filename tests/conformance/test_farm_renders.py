@@ -6,7 +6,8 @@ import re
 import zipfile
 
 import pytest
-from farm_client import INFO, Farm, frames, make_scene, needs_blender
+from blender_program import needs_blender
+from farm_client import INFO, Farm, frames, make_scene
 from PIL import Image
 
 pytestmark = [needs_blender, pytest.mark.timeout(240)]

@@ -2,15 +2,13 @@
 
 import io
 import secrets
-import shutil
-import subprocess
 
 import httpx
 import pytest
+from blender_program import needs_blender, run_script
 from PIL import Image
 from server import AUTH_CODE
 
-BLENDER = shutil.which("blender")
 # Two cameras before a cube that glows red, and another material that glows blue.
 SCENE = """
 import bpy
@@ -33,7 +31,6 @@ for name, place, turn in (("Front", (0, -4, 0), (1.5708, 0, 0)), ("Side", (4, 0,
     camera.location, camera.rotation_euler = place, turn
 bpy.ops.wm.save_as_mainfile(filepath={path!r}, compress=True)
 """
-needs_blender = pytest.mark.skipif(BLENDER is None, reason="Blender is not installed")
 
 
 class Client:
@@ -105,18 +102,7 @@ def client(strangers):
 @pytest.fixture(scope="session")
 def blend(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "cube.blend"
-    script = SCENE.format(path=str(path))
-    argv = [
-        BLENDER,
-        "-b",
-        "--factory-startup",
-        "-noaudio",
-        "--python-exit-code",
-        "1",
-        "--python-expr",
-        script,
-    ]
-    subprocess.run(argv, check=True, capture_output=True, timeout=100)
+    run_script(SCENE.format(path=str(path)))
     return path
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import json
 import shutil
-import subprocess
 import sys
 import wave
 import zipfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import av
 import pytest
+from blender_program import needs_blender, run_script
 
 from gpulease.contract.engines import CATALOGUE
 from gpulease.contract.jobs import Phase
@@ -54,9 +54,6 @@ scene.cycles.samples = 2
 scene.render.resolution_x, scene.render.resolution_y = 33, 20
 bpy.ops.wm.save_as_mainfile(filepath={path!r})
 """
-needs_blender = pytest.mark.skipif(
-    shutil.which("blender") is None, reason="the program blender is not installed"
-)
 
 
 class Bench:
@@ -101,15 +98,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 @pytest.fixture(scope="module")
 def blend(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("blend") / "cube.blend"
-    command = [
-        "blender",
-        "-b",
-        "--factory-startup",
-        "-noaudio",
-        "--python-expr",
-        BLEND.format(path=str(path)),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    run_script(BLEND.format(path=str(path)))
     return path
 
 

@@ -2,11 +2,15 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+
+from blender_program import needs_blender, run_script
 
 SCENE = """
 import bpy, sys
@@ -22,14 +26,12 @@ scene.cycles.use_denoising = False
 bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])
 """
 
-pytestmark = pytest.mark.skipif(shutil.which("blender") is None, reason="Blender is not installed")
+pytestmark = needs_blender
 
 
 def make_scene(folder):
-    script, scene = folder / "scene.py", folder / "scene.blend"
-    script.write_text(SCENE)
-    command = ["blender", "-b", "--factory-startup", "-noaudio", "-P", script, "--", scene]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    scene = folder / "scene.blend"
+    run_script(SCENE, scene)
     return scene
 
 

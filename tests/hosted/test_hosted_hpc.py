@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from agent_orchestrator import Emulator
+from blender_program import BLENDER, needs_blender, run_script
 from hosted_world import HostProcess, duty, finish_of, hosting, until
 
 from hpc.node import HpcNode
@@ -38,12 +38,12 @@ RENDERS = """
 """
 BLEND = b"BLENDER-v300 and so on"
 MAKE_BLEND = """
-import bpy
+import bpy, sys
 scene = bpy.context.scene
 scene.render.engine = "CYCLES"
 scene.cycles.samples = 1
 scene.render.resolution_x, scene.render.resolution_y = 32, 20
-bpy.ops.wm.save_as_mainfile(filepath={path!r})
+bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])
 """
 
 Hosting = Callable[..., AbstractAsyncContextManager[HostProcess]]
@@ -194,16 +194,11 @@ async def test_a_wrong_file_of_machines_stops_the_start(world: Emulator, tmp_pat
         assert "cannot_start" in host.log
 
 
-@pytest.mark.skipif(shutil.which("blender") is None, reason="the program blender is not installed")
+@needs_blender
 async def test_a_real_blender_renders_what_lies_in_the_folder(world: Emulator, share: Path, tmp_path: Path):
-    blender = str(shutil.which("blender"))
     path = tmp_path / "cube.blend"
-    make = MAKE_BLEND.format(path=str(path))
-    program = await asyncio.create_subprocess_exec(
-        *(blender, "-b", "--factory-startup", "-noaudio", "--python-expr", make), stdout=subprocess.DEVNULL
-    )
-    assert await program.wait() == 0
-    async with HpcNode({"blender-4": blender}) as node:
+    await asyncio.to_thread(run_script, MAKE_BLEND, path)
+    async with HpcNode({"blender-4": str(BLENDER)}) as node:
         world.duties.append(duty("w-1", node.url))
         machines = machines_of(node, share)
         async with hosting(world, tmp_path, "static", GPULEASE_STATIC_MACHINES=machines):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 from agent_orchestrator import Emulator
+from blender_program import BLENDER, needs_blender, run_script
 from hosted_world import duty, finish_of, hosting, until
 
-BLENDER = shutil.which("blender")
 MAKE = """
 import bpy, sys
 scene = bpy.context.scene
@@ -25,7 +24,7 @@ bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-1])
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(BLENDER is None, reason="the program blender is not installed"),
+    needs_blender,
 ]
 
 
@@ -38,10 +37,8 @@ def share(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def blend(tmp_path: Path) -> bytes:
-    script, path = tmp_path / "make.py", tmp_path / "cube.blend"
-    script.write_text(MAKE)
-    command = [str(BLENDER), "-b", "--factory-startup", "-noaudio", "--python", str(script), "--", str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    path = tmp_path / "cube.blend"
+    run_script(MAKE, path)
     return path.read_bytes()
 
 

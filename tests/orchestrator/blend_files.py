@@ -1,12 +1,13 @@
 """Files for the library: by Blender itself, and by hand where no Blender would write such a thing."""
 
 import json
-import shutil
 import struct
-import subprocess
+import sys
 from pathlib import Path
 
-BLENDER = shutil.which("blender")
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+from blender_program import run_script
+
 # Two cameras, three materials, two scenes; saved at frame 7, plain and compressed.
 MAKE = """
 import bpy, json
@@ -36,18 +37,7 @@ with open(folder + "/told.json", "w") as file:
 
 def made_by_blender(folder: Path) -> dict:
     """`plain.blend`, `packed.blend`, and what Blender says is in them."""
-    script = MAKE.format(folder=str(folder))
-    argv = [
-        BLENDER,
-        "-b",
-        "--factory-startup",
-        "-noaudio",
-        "--python-exit-code",
-        "1",
-        "--python-expr",
-        script,
-    ]
-    subprocess.run(argv, check=True, capture_output=True, timeout=100)
+    run_script(MAKE.format(folder=str(folder)))
     return json.loads((folder / "told.json").read_text())
 
 

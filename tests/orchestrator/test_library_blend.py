@@ -8,7 +8,8 @@ import time
 
 import pytest
 import zstandard
-from blend_files import BLENDER, lying_block, made_by_blender, small_blend
+from blend_files import lying_block, made_by_blender, small_blend
+from blender_program import BLENDER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
