@@ -129,7 +129,7 @@ class WorkerView:
     @property
     def riding(self) -> bool:
         """Whether all that it runs is of low priority."""
-        return bool(self.running) and all([one.low_priority for one in self.running])
+        return bool(self.running) and all(one.low_priority for one in self.running)
 
     @property
     def spare_s(self) -> float:

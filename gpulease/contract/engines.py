@@ -15,7 +15,6 @@ from gpulease.contract.base import Wire
 from gpulease.contract.urls import check_scheme
 
 Url = Annotated[str, Field(max_length=2048), AfterValidator(check_scheme)]
-WHISPER_MODELS = ("tiny", "base", "small", "medium", "large", "large-v2", "large-v3", "tiny.en", "base.en")
 WhisperModel = Literal[
     "tiny", "base", "small", "medium", "large", "large-v2", "large-v3", "tiny.en", "base.en"
 ]

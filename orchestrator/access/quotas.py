@@ -72,21 +72,12 @@ class QuotaBook:
             known = await self._bounds_of(met)
             self._put({**_only(self._bounds, self._met), **known}, met)
 
-    async def check_submit(self, owner: str, project: str | None, count: int) -> None:
-        """Whether so many more jobs fit now. Where several submit at once, `admit` is what holds.
-
-        Raises:
-            ProblemError: 429, with the quota, its bound, the present number and what helps.
-        """
-        need = Need("", owner=owner, project=project or "")
-        await self._check(dict.fromkeys(_parties([need]), count))
-
     @asynccontextmanager
     async def admit(self, needs: Iterable[Need]) -> AsyncIterator[None]:
         """Within it, one job for each of the needs may be stored: all fit, and nobody else takes their places.
 
         Raises:
-            ProblemError: as `check_submit` does.
+            ProblemError: 429, with the quota, its bound, the present number and what helps.
         """
         asked = Counter(_parties(needs))
         await self._read()

@@ -68,11 +68,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The loop: a look every `period_s` and `nudge_s` after an event; `launch_delay_s` from a plan to its launch."""
+    """The loop: a look every `period_s` and `nudge_s` after an event; `launch_delay_s` from a plan to its launch.
+
+    With a `launch_gap_s`, machines are bought one after the other, so far apart, as where they carry no tags.
+    """
 
     period_s: float = 5.0
     nudge_s: float = 0.0
     launch_delay_s: float = 0.0
+    launch_gap_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

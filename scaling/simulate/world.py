@@ -67,6 +67,9 @@ class World:
         self._agenda: list[Happening] = []
         self._numbered = 0
         self._intents = 0
+        self._is_buying = False
+        self._free_at = 0.0
+        """When the gap after the last launch ends."""
         self._moved_at = 0.0
         self._stuck_s = STUCK_S + 10 * max((one.service_s for one in trace.arrivals), default=0.0)
 
@@ -110,9 +113,15 @@ class World:
         self._forget(machine)
 
     def buy(self, machine: Machine) -> None:
+        """Where machines are bought one after the other and one is, this one stays an intent until the next plan."""
+        if self._is_buying:
+            return
         machine.move(W.CREATING, self.now_s)
-        if self.scenario.loop.launch_delay_s:
-            self._soon(self.scenario.loop.launch_delay_s, self._launch, machine)
+        loop = self.scenario.loop
+        self._is_buying = loop.launch_gap_s > 0
+        delay_s = max(loop.launch_delay_s, self._free_at - self.now_s)
+        if delay_s > 0:
+            self._soon(delay_s, self._launch, machine)
         else:
             self._launch(machine)
 
@@ -147,6 +156,9 @@ class World:
 
     def _launch(self, machine: Machine) -> None:
         unwanted = machine.state is W.STOPPING
+        if gap_s := self.scenario.loop.launch_gap_s:
+            # What was bought nudges the loop, and so the next one is.
+            self._is_buying, self._free_at, self.changed = False, self.now_s + gap_s, True
         machine.number = self.tally.launched()
         machine.launched_at = self.now_s
         machine.move(W.STARTING, self.now_s)

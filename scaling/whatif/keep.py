@@ -163,10 +163,13 @@ def span_s(boot: Boot) -> float:
 def trends_after(
     learned: Learned, needed: Mapping[Kind, int], times: Times, now_s: float
 ) -> dict[Kind, Trend]:
-    found = {}
+    """What is needed at the very first look is not taken for growth."""
+    found, first = {}, not learned.trends
     for kind in sorted(learned.trends.keys() | needed.keys()):
-        before = learned.trends.get(kind, Trend(0.0, 0, now_s))
-        found[kind] = before.moved(needed.get(kind, 0), now_s, span_s(boot_of(times.boot(kind[0], kind[1]))))
+        count = needed.get(kind, 0)
+        known = count if first else 0
+        before = learned.trends.get(kind, Trend(known, known, now_s))
+        found[kind] = before.moved(count, now_s, span_s(boot_of(times.boot(kind[0], kind[1]))))
     return found
 
 

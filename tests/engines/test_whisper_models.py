@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gpulease.contract.engines import WHISPER_MODELS
+from gpulease.contract.engines import WhisperModel
 from worker_image.engines.base import EngineConfig
 from worker_image.engines.whisper_faster import FasterWhisper
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 def test_all_seven_sizes_are_offered_the_best_first(folder: Path):
     offer = FasterWhisper(EngineConfig(whisper_models=str(folder))).probe()
     assert offer.models[:7] == ("large-v3", "large-v2", "large", "medium", "small", "base", "tiny")
-    assert set(offer.models) <= set(WHISPER_MODELS)
+    assert set(offer.models) <= set(get_args(WhisperModel))
     assert offer.features == ("multilingual", "translate")
 
 

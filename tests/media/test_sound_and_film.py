@@ -3,48 +3,17 @@
 import pytest
 from PIL import Image
 
-from worker_image.faults import Cancelled, InputFault
+from worker_image.faults import InputFault
 from worker_image.media.film import encode_mp4, reframe, shape
 from worker_image.media.probe import require_audio, require_video
 from worker_image.media.programs import run_ffmpeg
-from worker_image.media.sound import to_mp3, to_wav
 
 
-@pytest.mark.parametrize(
-    "name", ["film.mp4", "film.webm", "film.ts", "sound.m4a", "sound.aac", "sound.ogg", "sound.wav"]
-)
-def test_any_sound_becomes_mp3_and_wav(samples, scratch, name):
-    source = require_audio(samples / name, "audio_url")
-    length_s = to_mp3(source, scratch / "a")
-    mp3 = require_audio(scratch / "a", "audio_url")
-    assert (mp3.container, mp3.sample_rate_hz, mp3.channels) == ("mp3", 44_100, 2)
-    assert length_s == mp3.duration_s == pytest.approx(2, abs=0.2)
-    length_s = to_wav(source, scratch / "b")
-    wav = require_audio(scratch / "b", "audio_url")
-    assert (wav.container, wav.audio_codec, wav.sample_rate_hz, wav.channels) == (
-        "wav",
-        "pcm_s16le",
-        16_000,
-        1,
-    )
-    assert length_s == pytest.approx(2, abs=0.2)
-
-
-def test_a_length_that_the_source_does_not_tell_is_known_after(scratch):
+def test_a_source_need_not_tell_its_length(scratch):
     """As browsers record: a WebM without a duration."""
     live = ["-f", "lavfi", "-i", "sine=d=1.5", "-c:a", "libopus", "-f", "webm", "-live", "1"]
     run_ffmpeg([*live, f"file:{scratch}/live"])
-    source = require_audio(scratch / "live", "audio_url")
-    assert source.duration_s is None
-    assert to_wav(source, scratch / "a") == pytest.approx(1.5, abs=0.1)
-
-
-def test_a_conversion_is_cancelled(samples, scratch):
-    def cancel(_):
-        raise Cancelled
-
-    with pytest.raises(Cancelled):
-        to_mp3(require_audio(samples / "sound.wav", "audio_url"), scratch / "a", cancel)
+    assert require_audio(scratch / "live", "audio_url").duration_s is None
 
 
 @pytest.mark.parametrize(

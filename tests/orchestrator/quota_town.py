@@ -60,6 +60,11 @@ class Town:
         async with self.book.admit([job.need]):
             await self.store.submit_jobs([job])
 
+    async def fit(self, owner, project, count):
+        """Raises where so many more jobs do not."""
+        async with self.book.admit([Need("csm", owner=owner, project=project or "")] * count):
+            pass
+
     async def worker(self, name="w1", capacity=10, usd_per_hour=3.6, **said):
         """One that serves."""
         now = self.clock.now()

@@ -21,16 +21,16 @@ town = quota_town.town
 
 async def refused(town, owner="ann", project=None, count=1):
     with pytest.raises(ProblemError) as caught:
-        await town.book.check_submit(owner, project, count)
+        await town.fit(owner, project, count)
     return caught.value.problem
 
 
 async def test_without_quotas_everything_fits(town):
     await town.user("ann")
     await town.queue(50)
-    await town.book.check_submit("ann", None, 1_000_000)
-    await town.book.check_submit("nobody", "nowhere", 1)
-    await town.book.check_submit("", None, 1)
+    await town.fit("ann", None, 10_000)
+    await town.fit("nobody", "nowhere", 1)
+    await town.fit("", None, 1)
     await town.book.refresh()
     assert town.book.limits().bound_nothing
 
@@ -38,7 +38,7 @@ async def test_without_quotas_everything_fits(town):
 async def test_what_waits_is_bounded_and_the_refusal_says_all(town):
     await town.user("ann", queued_max=5)
     await town.queue(4)
-    await town.book.check_submit("ann", None, 1)
+    await town.fit("ann", None, 1)
     problem = await refused(town, count=2)
     assert (problem.status, problem.type) == (429, "/problems/quota")
     assert problem.detail == (
@@ -68,7 +68,7 @@ async def test_a_job_counts_for_its_project_as_well(town):
     problem = await refused(town, project="film")
     assert problem.model_extra["of"] == "project"
     assert "raise queued_max of the project" in problem.detail
-    await town.book.check_submit("ann", None, 1)
+    await town.fit("ann", None, 1)
 
 
 async def test_jobs_that_run_wait_no_more(town):
@@ -77,7 +77,7 @@ async def test_jobs_that_run_wait_no_more(town):
     await town.queue(1)
     await refused(town)
     assert await town.claim() is not None
-    await town.book.check_submit("ann", None, 1)
+    await town.fit("ann", None, 1)
 
 
 @pytest.mark.parametrize("bound", [1, 7, 30])
@@ -174,7 +174,7 @@ async def test_a_spent_budget_refuses_submits_and_holds_back_what_waits(town):
     await town.worker(usd_per_hour=3.6)
     await town.queue(2)
     claimed = await town.claim()
-    await town.book.check_submit("ann", None, 1)
+    await town.fit("ann", None, 1)
     town.clock.advance(1800)
     problem = await refused(town)
     assert problem.model_extra["quota"] == "usd_per_day_max"
@@ -190,7 +190,7 @@ async def test_a_spent_budget_refuses_submits_and_holds_back_what_waits(town):
     await town.book.refresh()
     assert town.book.limits().bound_nothing
     assert town.risen == 1
-    await town.book.check_submit("ann", None, 1)
+    await town.fit("ann", None, 1)
 
 
 async def test_a_projects_budget_is_its_own(town):
@@ -202,7 +202,7 @@ async def test_a_projects_budget_is_its_own(town):
     town.clock.advance(1800)
     problem = await refused(town, project="film")
     assert "This project has spent 1.80 of 1.00 USD" in problem.detail
-    await town.book.check_submit("ann", None, 1)
+    await town.fit("ann", None, 1)
 
 
 async def test_queues_are_bounded_by_the_settings_and_then_by_what_was_put(town):

@@ -1,19 +1,14 @@
-"""Sound: MP3 from samples and whether a file is sound at all, through PyAV; other formats, through ffmpeg."""
+"""Sound: MP3 from samples, and whether a file is sound at all, through PyAV."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from worker_image.faults import InputFault
 from worker_image.media.formats import format_of
-from worker_image.media.probe import Media, probe
-from worker_image.media.programs import named, run_ffmpeg
+from worker_image.media.programs import named
 
 MP3_BITS_PER_S = 64_000
-_MP3 = ("-c:a", "libmp3lame", "-q:a", "2", "-ac", "2", "-ar", "44100", "-f", "mp3")
-_WAV = ("-c:a", "pcm_s16le", "-ac", "1", "-ar", "16000", "-f", "wav")
-
-OnSeconds = Callable[[float], None]
 
 
 def write_mp3(parts: Sequence[Any], rate_hz: int, path: Path) -> None:
@@ -29,32 +24,6 @@ def write_mp3(parts: Sequence[Any], rate_hz: int, path: Path) -> None:
             at += part.shape[-1]
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def to_mp3(sound: Media, out: Path, on_seconds: OnSeconds = lambda _: None) -> float:
-    """Writes the first sound track as MP3, 44.1 kHz stereo of high quality, and returns its length in seconds.
-
-    `on_seconds` gets the seconds done, at least four times a second; what it raises ends the work.
-
-    Raises:
-        InputFault: it cannot be decoded.
-        HostFault: ffmpeg is missing.
-    """
-    return _convert(sound, out, _MP3, on_seconds)
-
-
-def to_wav(sound: Media, out: Path, on_seconds: OnSeconds = lambda _: None) -> float:
-    """As `to_mp3`: 16-bit WAV, 16 kHz mono, as speech models want it."""
-    return _convert(sound, out, _WAV, on_seconds)
-
-
-def _convert(sound: Media, out: Path, encoding: Sequence[str], on_seconds: OnSeconds) -> float:
-    first = ("-map", "0:a:0", "-map_metadata", "-1")
-    run_ffmpeg([*sound.arguments, *first, *encoding, named(out)], on_seconds=on_seconds)
-    made_s = probe(out, "the sound").duration_s
-    if not made_s:
-        raise InputFault("input_not_audio", "the sound track is empty")
-    return made_s
 
 
 def check_sound(path: str, field: str = "audio_url") -> None:

@@ -97,10 +97,9 @@ class Comput3Emulator:
 
     async def launch(self, kind: str, expires: int) -> Workload:
         id_ = str(uuid4())
-        work = Work(self.knobs, self.dice)
         self._starting += 1
         try:
-            node = await Node.start(self.key, self._models, work, self._folder / "nodes" / id_)
+            node = await self.start_node(id_)
         finally:
             self._starting -= 1
         now = self.now()
@@ -108,8 +107,13 @@ class Comput3Emulator:
         workload = Workload(id_, f"wk_{id_[:8]}", kind, node.address, int(now), expires, shown_from)
         self.books.open(workload)
         self._nodes[id_] = node
-        self._lives[id_] = asyncio.create_task(self._live(workload, node))
+        self._lives[id_] = asyncio.create_task(self._until_expired(workload, node))
         return workload
+
+    async def start_node(self, workload_id: str) -> Node:
+        """What a workload runs on; it boots in `life`. Clouds with other machines make theirs."""
+        work = Work(self.knobs, self.dice)
+        return await Node.start(self.key, self._models, work, self._folder / "nodes" / workload_id)
 
     async def stop(self, workload_id: str) -> dict[str, int]:
         """Raises `KeyError` for what is not there, or is not shown any more."""
@@ -130,17 +134,20 @@ class Comput3Emulator:
         """The ComfyUI of a workload's node."""
         return self._nodes[workload_id].comfy
 
-    async def _live(self, workload: Workload, node: Node) -> None:
-        """A node from its boot to its end, which is `expires` at the latest."""
+    async def _until_expired(self, workload: Workload, node: Node) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, workload.expires - self.now())):
+                await self.life(workload, node)
+        await node.die("close")
+
+    async def life(self, workload: Workload, node: Node) -> None:  # noqa: ARG002  Other clouds end workloads.
+        """A node from its boot on. When this returns it is dead, and its workload goes on all the same."""
         doomed = self.dice.hits("node_death")
         dies_after_s = self.dice.between("die_after_s", *self.knobs.die_after_s)
         how: Death = "close" if self.dice.between("death", 0, 1) < 0.5 else "hang"
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, workload.expires - self.now())):
-                await asyncio.sleep(self.knobs.boot_s)
-                node.booted = True
-                if doomed:
-                    await asyncio.sleep(dies_after_s)
-                    await node.die(how)
-                await asyncio.Event().wait()
-        await node.die("close")
+        await asyncio.sleep(self.knobs.boot_s)
+        node.booted = True
+        if doomed:
+            await asyncio.sleep(dies_after_s)
+            await node.die(how)
+        await asyncio.Event().wait()
