@@ -1,6 +1,7 @@
 """Which Whisper models are offered: all seven sizes, if their folders are there."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
