@@ -42,6 +42,21 @@ def test_the_provider_may_begin_a_lease_later_than_the_plan_says():
     assert moments(events, "ready") == [132.5]
 
 
+def test_where_machines_are_bought_one_after_the_other_each_waits_for_its_turn():
+    loop = Turns(launch_delay_s=0.5, launch_gap_s=2.0)
+    report, events = run(spaced(100, 0, 0, service_s=90.0), constant(loop=loop), NOW)
+    assert moments(events, "launch") == [100.5, 102.5, 104.5]
+    assert report.launches == 3
+
+
+def test_who_waits_for_its_turn_to_be_bought_may_still_be_withdrawn():
+    """The loads take long and the gap does, and so the first machine has done all before the second is bought."""
+    loop = Turns(launch_gap_s=300.0)
+    report, _ = run(spaced(100, 0, 0, service_s=10.0), constant(boot_s=1.0, loop=loop), NOW)
+    assert (report.launches, report.unfinished) == (1, 0)
+    assert report.withdrawn >= 1
+
+
 def test_a_loop_that_waits_for_more_to_happen_plans_so_much_later():
     _, events = run(spaced(100, 0.03), constant(loop=Turns(nudge_s=0.05)), NOW)
     assert moments(events, "launch") == [100.05, 100.05]

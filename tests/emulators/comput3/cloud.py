@@ -140,7 +140,7 @@ class Comput3Emulator:
                 await self.life(workload, node)
         await node.die("close")
 
-    async def life(self, workload: Workload, node: Node) -> None:  # noqa: ARG002  Other clouds end workloads.
+    async def life(self, workload: Workload, node: Node) -> None:
         """A node from its boot on. When this returns it is dead, and its workload goes on all the same."""
         doomed = self.dice.hits("node_death")
         dies_after_s = self.dice.between("die_after_s", *self.knobs.die_after_s)

@@ -1,0 +1,82 @@
+"""The emulated Comput3, whose machines come up and fail as the simulator's do: launch by launch, by the same draws."""
+
+import asyncio
+import contextlib
+
+from comput3.books import BillLine, Workload
+from comput3.cloud import Comput3Emulator
+from scaling.simulate.draws import Draw, LaunchDraws
+from scaling.simulate.scenario import Terms
+
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+
+
+class Box:
+    """A rented machine: a front page for health checks, and whoever serves as its agent, from its boot to its end."""
+
+    def __init__(self, number: int, draw: Draw, listener: asyncio.Server) -> None:
+        self.number = number
+        self.draw = draw
+        self.booted = asyncio.Event()
+        self.agent: asyncio.Task[None] | None = None
+        self.address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        self._listener = listener
+
+    async def die(self, how: str) -> None:  # noqa: ARG002  Whoever asks hears that nobody is there.
+        """As a power cut: what runs there is lost."""
+        self._listener.close()
+        if self.agent is not None:
+            self.agent.cancel()
+
+    async def aclose(self) -> None:
+        await self.die("close")
+        if self.agent is not None:
+            await asyncio.gather(self.agent, return_exceptions=True)
+
+
+class DrawnCloud(Comput3Emulator):
+    """Until `begin` machines take the median to boot, and do not fail."""
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(usd_per_hour=terms.usd_per_hour, balance=10**9)
+        self.terms = terms
+        self.boxes: dict[str, Box] = {}
+        self.peak = 0
+        self.failed = 0
+        self._draws: LaunchDraws | None = None
+        self._before = 0
+
+    def begin(self, seed: int) -> None:
+        """From here on launches count, and are drawn."""
+        self._draws = LaunchDraws(seed)
+        self._before = len(self.books.workloads)
+        self.peak = self.failed = 0
+
+    def lines(self) -> list[BillLine]:
+        """The bill since `begin`."""
+        return self.bill()[self._before :]
+
+    async def start_node(self, workload_id: str) -> Box:  # noqa: ARG002  It has no files of its own.
+        number = len(self.books.workloads) - self._before
+        self.peak = max(self.peak, len(self.live()) + 1)
+        draw = self._draws.next(self.terms) if self._draws else Draw(self.terms.boot.median_s, False, 1e9)
+        box = Box(number, draw, await asyncio.start_server(_front_page, "127.0.0.1", 0))
+        self.boxes[f"http://{box.address}"] = box
+        return box
+
+    async def life(self, workload: Workload, node: Box) -> None:
+        await asyncio.sleep(node.draw.latency_s)
+        if not node.draw.fails:
+            node.booted.set()
+            await asyncio.sleep(min(node.draw.life_s, 1e9))
+        self.failed += node.draw.fails
+        now = self.now()
+        self.books.stop(workload.id, now, now)
+
+
+async def _front_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(PAGE)
+        await writer.drain()
+    writer.close()
