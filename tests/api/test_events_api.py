@@ -25,8 +25,8 @@ async def served(world):
     await running
 
 
-async def read_stream(http, job_id, **headers):
-    events = []
+async def read_stream(http, job_id, events=None, **headers):
+    events = [] if events is None else events
     async with http.stream(
         "GET", f"/v1/jobs/{job_id}/events", headers={"Accept": "text/event-stream", **headers}
     ) as reply:
@@ -42,16 +42,22 @@ async def read_stream(http, job_id, **headers):
     return events
 
 
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 async def run_job(world, served):
-    job = await world.submit()
-    following = asyncio.create_task(read_stream(served, job["id"]))
-    await asyncio.sleep(0.1)
+    job, events = await world.submit(), []
+    following = asyncio.create_task(read_stream(served, job["id"], events))
+    await until(lambda: world.orchestrator.parts.agents.feed._waiting)
     agent = await world.agent()
     assigned = await agent.claim()
     await agent.post(
         f"attempts/{assigned['attempt']}/progress", phase="inferring", progress=0.4, message="going"
     )
-    await asyncio.sleep(0.1)
+    await until(lambda: any(one["event"] == "progress" for one in events))
     await agent.finish(assigned)
     return job, await asyncio.wait_for(following, 5)
 
@@ -81,11 +87,7 @@ async def test_a_client_that_leaves_is_forgotten(world, served):
     async with served.stream("GET", f"/v1/jobs/{job['id']}/events", headers=headers) as reply:
         await anext(reply.aiter_lines())
     feed = world.orchestrator.parts.agents.feed
-    for _ in range(300):
-        if not feed._waiting:
-            break
-        await asyncio.sleep(0.01)
-    assert not feed._waiting
+    await until(lambda: not feed._waiting)
     assert (await served.get("/livez")).status_code == 200
 
 

@@ -64,9 +64,8 @@ async def test_a_job_says_so_when_no_plan_can_be_made(world):
     policy = world.orchestrator.parts.policy
     policy.current = replace(policy.current, name="nonesuch")
     job = await world.submit()
-    for _ in range(100):
-        if shown := (await world.http.get(f"/v1/jobs/{job['id']}")).json()["blocked"]:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while not (shown := (await world.http.get(f"/v1/jobs/{job['id']}")).json()["blocked"]):
+            await asyncio.sleep(0.02)
     assert "plan" in shown
     assert "nonesuch" in (await world.http.get("/healthz")).json()["loops"]["reconcile"]["error"]

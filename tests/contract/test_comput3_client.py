@@ -3,9 +3,10 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 
 import pytest
-from comput3_api import KIND, PAGE, SPEC, client, rows, workload
+from comput3_api import KIND, PAGE, QUICK, SPEC, client, rows, workload
 from rough_server import answer
 
 from comput3.cloud import Comput3Emulator
@@ -39,7 +40,8 @@ async def test_a_lost_reply_is_found_and_bought_once(cloud, comput3):
     assert made.created_at is not None
 
 
-async def test_a_lost_reply_is_found_in_a_list_that_lags(cloud, comput3):
+async def test_a_lost_reply_is_found_in_a_list_that_lags(cloud, clock):
+    comput3 = client(cloud.url, cloud.key, clock, patience=replace(QUICK, list_lag_s=10.0))
     cloud.knobs.next.append("create_unknown")
     cloud.knobs.list_lag_s = 0.15
     creating = asyncio.create_task(comput3.create(SPEC, "gpl-w-1"))
@@ -47,6 +49,7 @@ async def test_a_lost_reply_is_found_in_a_list_that_lags(cloud, comput3):
     cloud.now.now += 1.0
     made = await creating
     assert [line.workload for line in cloud.live()] == [made.id]
+    await comput3.aclose()
 
 
 async def test_a_lost_reply_stays_unknown_while_the_list_lags_on(cloud, comput3):

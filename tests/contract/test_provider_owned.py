@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 from rough_server import answer, rough_server
@@ -17,7 +18,7 @@ STATUS = {
     "EngineIds": ["blender", "ffmpeg"],
     "Task": {"TaskId": 123, "IsSuccess": False, "IsRunning": True, "TotalSeconds": 42},
 }
-LIMITS = Limits(connect_s=0.5, read_s=0.3, total_s=0.5, tries=1)
+LIMITS = Limits(connect_s=10.0, read_s=10.0, total_s=10.0, tries=1)
 ENTRY = {"name": "render-1", "url": "http://10.0.0.5:5000", "engines": {"blender": "blender"}}
 
 
@@ -129,9 +130,11 @@ async def test_what_is_no_render_machine_is_not_listed_and_says_why(node, static
     assert not await static.probe(machine("render-1", node.url).instance)
 
 
-async def test_a_machine_that_hangs_holds_nobody_up(node, static):
+async def test_a_machine_that_hangs_holds_nobody_up(node):
     node.dribble_s = 60.0
+    static = Static((machine("render-1", node.url),), limits=replace(LIMITS, read_s=0.3, total_s=0.5))
     assert await static.list() == ()
+    await static.aclose()
 
 
 def written(tmp_path, text):

@@ -93,4 +93,4 @@ async def test_it_forgets_it_vanishes_and_it_hangs(node, api):
     assert await ended(api) == (2, True)
     node.knobs.hung = True
     with pytest.raises(httpx.ReadTimeout):
-        await api.get("/hpc/status", timeout=0.1)
+        await api.get("/hpc/status", timeout=httpx.Timeout(10, read=0.1))

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from loopback_server import LoopbackServer
 from worker_image.engines.base import EngineConfig, Outcome
 from worker_image.engines.comfyui.client import ComfyUI, new_ticket
-from worker_image.engines.comfyui.run import Graph, run_graph
+from worker_image.engines.comfyui.run import Graph, Patience, run_graph
 from worker_image.engines.comfyui.workflow import run_workflow
 from worker_image.faults import Cancelled, Faulted, HostFault
 from worker_image.host.log import JobLog
@@ -29,9 +30,9 @@ pytestmark = pytest.mark.slow
 SLOW = {"ImageScale": 0.8}
 
 
-async def run(bench: Bench, graph: dict = WORKFLOW) -> Outcome:
+async def run(bench: Bench, graph: dict = WORKFLOW, patience: Patience = QUICK) -> Outcome:
     async with aclosing(bench.server()) as server:
-        return await run_workflow(server, bench.work(graph), bench.report, QUICK)
+        return await run_workflow(server, bench.work(graph), bench.report, patience)
 
 
 async def fault_of(running: asyncio.Task[Outcome]) -> Faulted:
@@ -40,7 +41,7 @@ async def fault_of(running: asyncio.Task[Outcome]) -> Faulted:
     return caught.value
 
 
-async def until(condition, within_s: float = 5.0) -> None:
+async def until(condition, within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.01)
@@ -100,7 +101,7 @@ async def test_a_server_that_stays_away_is_not_waited_for_for_ever(bench: Bench)
 
 async def test_pages_of_a_proxy_are_borne_for_a_while(bench: Bench):
     bench.comfy.core.knobs.node_s = SLOW
-    running = asyncio.create_task(run(bench))
+    running = asyncio.create_task(run(bench, patience=replace(QUICK, silence_s_max=20.0)))
     await until(lambda: "ImageScale" in bench.said())
     bench.comfy.core.knobs.bad_gateway = True
     await asyncio.sleep(0.4)

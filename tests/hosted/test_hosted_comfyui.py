@@ -131,7 +131,7 @@ async def alone(tmp_path: Path) -> AsyncIterator[ComfyServer]:
 async def test_a_server_is_waited_for_while_its_node_boots_and_once_only(alone: ComfyServer):
     alone.core.knobs.bad_gateway = True
     async with aclosing(ComfyUI(alone.url)) as server:
-        comfy = NodeComfy(server, Boot(wait_s=2.0, again_s=0.05))
+        comfy = NodeComfy(server, Boot(wait_s=20.0, again_s=0.05))
         booting = asyncio.create_task(WorkflowNode(comfy).probe())
         await asyncio.sleep(0.2)
         assert not booting.done()
@@ -141,7 +141,7 @@ async def test_a_server_is_waited_for_while_its_node_boots_and_once_only(alone: 
         alone.core.knobs.bad_gateway = True
         began = time.monotonic()
         assert "502" in await WorkflowNode(comfy).probe()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         late = NodeComfy(server, Boot(wait_s=0.2, again_s=0.05))
         assert "does not answer" in await SonicNode(late).probe()
 

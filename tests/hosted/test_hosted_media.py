@@ -117,7 +117,7 @@ async def test_faults_are_whose_they_are(cloud: Comput3Emulator, world: Emulator
 async def test_a_cancelled_call_keeps_the_slot_until_it_ends(
     cloud: Comput3Emulator, world: Emulator, host: HostProcess
 ):
-    cloud.knobs.turn({"work_s": 1.5, "heartbeat_s": 0.1})
+    cloud.knobs.turn({"work_s": 3.0, "heartbeat_s": 0.1})
     first = speak(world)
     await until(lambda: "speaking 1 sentence(s), " in world.logs.get(first, ""))
     world.cancel.add(first)

@@ -53,6 +53,12 @@ class Receiver:
     def kinds(self):
         return [one.kind for one in self.got]
 
+    async def until(self, count, *kinds):
+        """So many came, of these kinds or of any."""
+        async with asyncio.timeout(10):
+            while sum(not kinds or kind in kinds for kind in self.kinds()) < count:
+                await asyncio.sleep(0.01)
+
 
 async def endless():
     while True:

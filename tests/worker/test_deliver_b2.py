@@ -139,7 +139,7 @@ async def test_whoever_gives_up_is_not_held(b2: B2Emulator, tmp_path: Path):
     began = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await storing
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
 
 
 async def test_work_that_nobody_waits_for_is_told():
