@@ -72,7 +72,7 @@ async def test_what_ended_and_is_in_no_history_is_lost(bench: Bench):
 @pytest.mark.parametrize("deaf_s", [0.0, 60.0])
 async def test_a_dropped_socket_costs_progress_only(bench: Bench, deaf_s: float):
     knobs = bench.comfy.core.knobs
-    knobs.node_s, knobs.drops_after, knobs.deaf_s = {"ImageScale": 1.6}, 6, deaf_s
+    knobs.node_s, knobs.drops_after, knobs.deaf_s = {"ImageScale": 1.6 if deaf_s else 3.2}, 6, deaf_s
     assert (await run(bench)).data["file_count"] == 1
     assert knobs.drops_after is None
     assert any("s" in message and ", " in message for message in bench.said())
