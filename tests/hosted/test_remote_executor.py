@@ -158,10 +158,10 @@ async def test_limits_end_the_attempt_and_not_the_call(tmp_path: Path, limits, f
 
 async def test_at_the_end_nothing_is_waited_for(tmp_path: Path):
     far = Far()
-    bench = Bench(far, tmp_path)
+    bench = Bench(far, tmp_path, linger_s_max=60.0)
     call = asyncio.create_task(bench.run())
     await far.began.wait()
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await bench.executor.aclose()
