@@ -37,6 +37,7 @@ from scaling.simulate import (
     read_trace,
     simulate,
 )
+from scaling.simulate.log import log_file
 from scaling.simulate.run import roomy
 
 LAUNCH_DELAY_S = 0.1
@@ -77,7 +78,7 @@ def options(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--launch-delay-s", type=float, default=LAUNCH_DELAY_S)
     parser.add_argument("--cost-off", type=float, default=0.1, help="how far cost may be off, as a share")
     parser.add_argument("--p95-off", type=float, default=0.2)
-    parser.add_argument("--folder", type=Path, help="keeps data and logs there")
+    parser.add_argument("--folder", type=Path, help="keeps data, logs and both event logs there")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(given)
 
@@ -117,7 +118,8 @@ def compare(chosen: argparse.Namespace, folder: Path) -> Compared:
     trace = window(read_trace(chosen.trace, chosen.speed), chosen.from_s, for_s)
     scenario = as_in_production(read_scenario(chosen.scenario), chosen.launch_delay_s)
     policy = roomy(policy_of(chosen.policy, chosen.changes), scenario)
-    simulated = simulate(trace, scenario, policy, chosen.seed)
+    with log_file(folder / "simulated.jsonl") as log:
+        simulated = simulate(trace, scenario, policy, chosen.seed, log)
     print(f"{len(trace.arrivals)} jobs in {for_s:g} s, in real time", file=sys.stderr, flush=True)
     live = asyncio.run(replay(trace, scenario, policy, chosen.seed, folder))
     return Compared(live, simulated)

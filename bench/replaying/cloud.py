@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from comput3.books import BillLine, Workload
 from comput3.cloud import Comput3Emulator
 from scaling.simulate.draws import Draw, LaunchDraws
 from scaling.simulate.scenario import Terms
 
+Note = Callable[..., None]
+"""Takes what happens, and as `node` to which launch, counted from 0."""
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
@@ -45,9 +48,11 @@ class DrawnCloud(Comput3Emulator):
         self.failed = 0
         self._draws: LaunchDraws | None = None
         self._before = 0
+        self._note: Note = _nobody
 
-    def begin(self, seed: int) -> None:
-        """From here on launches count, and are drawn."""
+    def begin(self, seed: int, note: Note) -> None:
+        """From here on launches count, are drawn, and are noted."""
+        self._note = note
         self._draws = LaunchDraws(seed)
         self._before = len(self.books.workloads)
         self.peak = self.failed = 0
@@ -62,16 +67,28 @@ class DrawnCloud(Comput3Emulator):
         draw = self._draws.next(self.terms) if self._draws else Draw(self.terms.boot.median_s, False, 1e9)
         box = Box(number, draw, await asyncio.start_server(_front_page, "127.0.0.1", 0))
         self.boxes[f"http://{box.address}"] = box
+        self._note("launch", node=number)
         return box
+
+    async def stop(self, workload_id: str) -> dict[str, int]:
+        told = await super().stop(workload_id)
+        self._note("terminate", node=list(self.books.workloads).index(workload_id) - self._before)
+        return told
 
     async def life(self, workload: Workload, node: Box) -> None:
         await asyncio.sleep(node.draw.latency_s)
         if not node.draw.fails:
             node.booted.set()
+            self._note("ready", node=node.number)
             await asyncio.sleep(min(node.draw.life_s, 1e9))
         self.failed += node.draw.fails
         now = self.now()
         self.books.stop(workload.id, now, now)
+        self._note("fail", node=node.number)
+
+
+def _nobody(what: str, *, node: int) -> None:
+    """Before the begin nothing counts."""
 
 
 async def _front_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import structlog
 from pydantic import SecretStr
 from replaying.cloud import Box, DrawnCloud
-from replaying.engine import Runs, SleepingEngine, offers_of
+from replaying.engine import Runs, SleepingEngine
 
 from gpulease.contract.hosts import HOST_PERIOD_S, Duty
 from worker_image.agent import Agent, Exit, Machine
@@ -62,14 +62,14 @@ async def _work(home: Home, box: Box, duty: Duty) -> None:
     folder.mkdir(parents=True)
     link = Link(home.url, duty.worker_id, duty.worker_key)
     try:
-        ended = await Agent(_machine(home, duty, folder), link, thread=home.thread).run()
+        ended = await Agent(_machine(home, duty, box.number, folder), link, thread=home.thread).run()
     finally:
         await link.aclose()
     if ended is not Exit.STOPPED:
         print(f"the agent of machine {box.number} ended: {ended.name}", file=sys.stderr, flush=True)
 
 
-def _machine(home: Home, duty: Duty, folder: Path) -> Machine:
+def _machine(home: Home, duty: Duty, node: int, folder: Path) -> Machine:
     settings = Settings(
         orchestrator_url=home.url,
         worker_id=duty.worker_id,
@@ -79,6 +79,6 @@ def _machine(home: Home, duty: Duty, folder: Path) -> Machine:
         usd_per_hour=0.0,
         grace_s=0.0,
     )
-    engine = SleepingEngine(offers_of(home.models), duty.gpu_class, home.load_s, home.runs)
+    engine = SleepingEngine(home.models, duty, node, home.load_s, home.runs)
     prefetched = Prefetched(folder / "prefetched")
     return Machine(settings, engine, prefetched, Slots(settings.capacity), folder, duty.gpu_class)

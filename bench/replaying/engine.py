@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gpulease.contract.agent import EngineOffer
+from gpulease.contract.hosts import Duty
 from gpulease.contract.jobs import Phase
+from scaling.simulate.log import Log
 from scaling.simulate.trace import Arrival
 from worker_image.engines.base import Outcome
 from worker_image.execute import Ears, Made, Work, within_its_time
@@ -21,15 +23,24 @@ REPORT_S = 10.0
 
 @dataclass(slots=True)
 class Runs:
-    """When the service of each row began last, and ended; monotonic seconds. `done` is set when all `jobs` have."""
+    """When the service of each row began last, and ended; monotonic seconds. `done` is set when all `jobs` have.
+
+    What happens is logged as the simulator does, in seconds since `since_s`.
+    """
 
     jobs: int
+    log: Log
+    since_s: float = 0.0
     began: dict[int, float] = field(default_factory=dict)
     ended: dict[int, float] = field(default_factory=dict)
     loads: int = 0
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def end(self, row: int, now_s: float) -> None:
+    def note(self, what: str, **facts: object) -> None:
+        self.log({"e": what, "t": round(time.monotonic() - self.since_s, 6), **facts})
+
+    def end(self, row: int, node: int, now_s: float) -> None:
+        self.note("finish", job=row, node=node)
         self.ended[row] = now_s
         if len(self.ended) == self.jobs:
             self.done.set()
@@ -56,9 +67,10 @@ def asked_of(arrival: Arrival) -> dict[str, object]:
 class SleepingEngine:
     """What an agent runs work on. One model is in memory at a time."""
 
-    def __init__(self, offers: tuple[EngineOffer, ...], gpu_class: str, load_s: float, runs: Runs) -> None:
-        self.offers = offers
-        self._gpu_class = gpu_class
+    def __init__(self, models: tuple[str, ...], duty: Duty, node: int, load_s: float, runs: Runs) -> None:
+        self.offers = offers_of(models)
+        self._gpu_class = duty.gpu_class
+        self._node = node
         self._load_s = load_s
         self._runs = runs
         self._model: str | None = None
@@ -75,14 +87,16 @@ class SleepingEngine:
     async def _run(self, work: Work, on_step: Callable[[Step], None]) -> Made:
         row, service_s = int(work.input["text"]), work.input["max_audio_length"] / 1000
         started = time.monotonic()
-        if self._model != work.model:
+        loads = self._model != work.model
+        self._runs.note("start", job=row, node=self._node, switch_s=self._load_s if loads else 0.0)
+        if loads:
             self._runs.loads += 1
             await asyncio.sleep(self._load_s)
             self._model = work.model
         self._runs.began[row] = loaded = time.monotonic()
         await _sleep(service_s, on_step)
         ended = time.monotonic()
-        self._runs.end(row, ended)
+        self._runs.end(row, self._node, ended)
         metrics = {
             "GENERATION_TIME_SEC": round(ended - loaded, 3),
             "MODEL_LOAD_SEC": round(loaded - started, 3),

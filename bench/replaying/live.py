@@ -18,6 +18,7 @@ from up import Up
 from orchestrator.keys import host_key, read_secret
 from scaling.policy import Policy
 from scaling.simulate import Scenario, Trace
+from scaling.simulate.log import Log, first_line, log_file
 from scaling.simulate.report import percentile
 
 TELL_S = 30.0
@@ -49,6 +50,15 @@ class Outcome:
     wait_max_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and with what luck."""
+
+    seed: int
+    folder: Path
+    log: Log
+
+
 def environment(cloud: DrawnCloud, scenario: Scenario) -> dict[str, str]:
     """Production's own settings, where `Up` has those of tests."""
     return {
@@ -70,14 +80,21 @@ def environment(cloud: DrawnCloud, scenario: Scenario) -> dict[str, str]:
 
 
 async def replay(trace: Trace, scenario: Scenario, policy: Policy, seed: int, folder: Path) -> Outcome:
-    """Runs the whole of it; what `gpulease up` said is in `up.log` in the folder.
+    """Runs the whole of it. In the folder are then `live.jsonl`, which has what the simulator logs, and `up.log`.
 
     Raises:
         RuntimeError: the server, or the first machine, did not come up.
     """
+    with log_file(folder / "live.jsonl") as log:
+        log(first_line(scenario, seed, trace.speed))
+        return await _replay(trace, scenario, policy, Place(seed, folder, log))
+
+
+async def _replay(trace: Trace, scenario: Scenario, policy: Policy, place: Place) -> Outcome:
+    folder = place.folder
     async with DrawnCloud(scenario.offers[0]) as cloud, _server(cloud, scenario, folder) as url:
         only = next(iter(scenario.gpu_classes.values()))
-        runs = Runs(len(trace.arrivals))
+        runs = Runs(len(trace.arrivals), place.log)
         models = tuple(sorted({one.model for one in trace.arrivals}))
         home = Home(url, folder / "agents", models, only.load_s, runs)
         key = host_key(read_secret(folder / "data" / "deployment.key"), "comput3")
@@ -85,7 +102,8 @@ async def replay(trace: Trace, scenario: Scenario, policy: Policy, seed: int, fo
         try:
             async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
                 before = await _warm_up(http, cloud, policy)
-                cloud.begin(seed)
+                runs.since_s = time.monotonic()
+                cloud.begin(place.seed, runs.note)
                 return await Replay(trace, cloud, runs, http).run(before)
         finally:
             crew.cancel()
@@ -146,10 +164,8 @@ class Replay:
         self._runs = runs
         self._http = http
         self._sent = 0
-        self._began_at = 0.0
 
     async def run(self, not_ours: set[str]) -> Outcome:
-        self._began_at = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             tell = tasks.create_task(self._tell())
             await self._submit(tasks)
@@ -178,12 +194,13 @@ class Replay:
         )
 
     def _waits(self) -> list[float]:
-        came = {one.row: self._began_at + one.t_s for one in self._trace.arrivals}
+        came = {one.row: self._runs.since_s + one.t_s for one in self._trace.arrivals}
         return [began - came[row] for row, began in self._runs.began.items() if row in self._runs.ended]
 
     async def _submit(self, tasks: asyncio.TaskGroup) -> None:
         for one in self._trace.arrivals:
-            await asyncio.sleep(max(0.0, self._began_at + one.t_s - time.monotonic()))
+            await asyncio.sleep(max(0.0, self._runs.since_s + one.t_s - time.monotonic()))
+            self._runs.note("arrival", job=one.row, model=one.model)
             tasks.create_task(_ask(self._http, "POST", "/v1/jobs", json=asked_of(one)))
             self._sent += 1
 
@@ -192,7 +209,8 @@ class Replay:
             await asyncio.sleep(TELL_S)
             lines = self._cloud.lines()
             print(
-                f"{time.monotonic() - self._began_at:5.0f} s  {self._sent} of {len(self._trace.arrivals)} jobs sent, "
+                f"{time.monotonic() - self._runs.since_s:5.0f} s  "
+                f"{self._sent} of {len(self._trace.arrivals)} jobs sent, "
                 f"{len(self._runs.began)} begun, {len(self._runs.ended)} done; "
                 f"{sum(one.ended is None for one in lines)} machines, {len(lines)} launched, "
                 f"USD {sum(one.usd for one in lines):.2f}",
