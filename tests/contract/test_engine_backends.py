@@ -180,7 +180,12 @@ async def test_a_job_that_was_taken_back_may_come_again(bench: Bench, tmp_path: 
     job = EngineJob("job", "csm", None, asked.model_dump(), {}, str(tmp_path))
     async with bench.pool.lease("csm", "hibari", None) as host:
         log, speaks = JobLog(host.log_path), asyncio.Event()
-        taken_back = asyncio.create_task(host.run(job, log, lambda _: speaks.set()))
+
+        def hear(step: Step) -> None:
+            if step.phase is Phase.INFERRING:  # While it loads its model, it takes longer to heed anybody.
+                speaks.set()
+
+        taken_back = asyncio.create_task(host.run(job, log, hear))
         await speaks.wait()
         taken_back.cancel()
         with pytest.raises(asyncio.CancelledError):
