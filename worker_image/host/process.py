@@ -208,9 +208,11 @@ class EngineProcess:
         await asyncio.shield(self._process.wait())
 
     def _close_pipes(self) -> None:
+        """Not the whole transport: it would take the exit status from under whoever waits for it."""
         transport = getattr(self._process, "_transport", None)
-        if transport is not None:
-            transport.close()
+        for number in (0, 1):
+            if transport is not None and (pipe := transport.get_pipe_transport(number)) is not None:
+                pipe.close()
 
 
 def _loaded(said: dict[str, Any]) -> Loaded:
