@@ -24,7 +24,9 @@ from replaying.live import Outcome, replay
 
 from gpulease.cli.policy.changes import policy_of
 from orchestrator.loops import NUDGE_WINDOW_S
+from provider_clients.comput3.client import BOOT
 from provider_clients.comput3.config import Comput3Config
+from scaling.estimate import estimate
 from scaling.simulate import (
     Report,
     Row,
@@ -96,7 +98,7 @@ def window(trace: Trace, from_s: float, for_s: float) -> Trace:
 
 
 def as_in_production(scenario: Scenario, launch_delay_s: float) -> Scenario:
-    """The scenario with what holds at the real Comput3 client and the real loop."""
+    """The scenario with what holds at the real Comput3 client and the real loop. Of boots, one has been seen."""
     config = Comput3Config(api_key="")
     loop = replace(
         scenario.loop,
@@ -109,6 +111,7 @@ def as_in_production(scenario: Scenario, launch_delay_s: float) -> Scenario:
         granularity_s=1.0,
         lease_s_max=config.lease_s,
         replace_after_s=config.replace_s,
+        boot_prior=estimate([scenario.offers[0].boot.median_s], BOOT),
     )
     return replace(scenario, offers=(terms,), loop=loop)
 

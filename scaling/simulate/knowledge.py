@@ -73,7 +73,7 @@ class Knowledge:
     def __init__(self, scenario: Scenario, models: Mapping[str, tuple[str, ...]]) -> None:
         self._terms = {(one.provider, one.gpu_class): one for one in scenario.offers}
         self.capabilities = tuple(Capability(engine, models=names) for engine, names in models.items())
-        boots = {kind: one.boot.known() for kind, one in self._terms.items()}
+        boots = {kind: one.told() for kind, one in self._terms.items()}
         self._service = History(SERVICE_PRIOR)
         self._load = History(LOAD_PRIOR)
         self._boot = Boots(boots)

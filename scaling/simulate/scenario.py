@@ -49,7 +49,7 @@ class Terms:
 
     `fail_p` of the launches fail at the moment at which they would have been ready. Where the boot is billed, a lease
     is paid from its launch, else from ready. `granularity_s` 0 bills what was used. `loss_mean_s` is the mean life
-    after ready.
+    after ready. `boot_prior` is what its boots are said to take, where that is not the truth.
     """
 
     provider: str
@@ -64,6 +64,11 @@ class Terms:
     replace_after_s: float | None = None
     loss_mean_s: float | None = None
     count_max: int = WORKERS_MAX
+    boot_prior: Estimate | None = None
+
+    def told(self) -> Estimate:
+        """What its buyer knows of boots before any has ended."""
+        return self.boot_prior or self.boot.known()
 
 
 @dataclass(frozen=True, slots=True)

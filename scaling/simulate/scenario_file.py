@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scaling.simulate.scenario import BUILT_IN, GPU, Boot, GpuClass, Scenario, Terms, Turns
+from scaling.snapshot import Estimate
 
-Made = TypeVar("Made", Boot, GpuClass, Terms, Turns, Scenario)
+Made = TypeVar("Made", Boot, Estimate, GpuClass, Terms, Turns, Scenario)
 POSITIVE = frozenset({"median_s", "p95_s", "service_factor", "period_s", "loss_mean_s", "lease_s_max"})
 COUNTS = frozenset({"count_max", "workers_max", "launches_per_step_max"})
 WORDS = frozenset({"name", "provider", "gpu_class"})
@@ -62,7 +63,9 @@ def _terms(raw: object, where: str) -> Terms:
     boot = _record(Boot, given.get("boot", {}), f"{where}.boot")
     if boot.p95_s < boot.median_s:
         raise ScenarioError(f"{where}.boot.p95_s: {boot.p95_s:g} is less than the median")
-    terms = _record(Terms, given | {"boot": boot}, where)
+    prior = given.get("boot_prior")
+    told = None if prior is None else _record(Estimate, prior, f"{where}.boot_prior")
+    terms = _record(Terms, given | {"boot": boot, "boot_prior": told}, where)
     if terms.fail_p >= 1:
         raise ScenarioError(f"{where}.fail_p: {terms.fail_p:g} must be below 1")
     return terms
@@ -104,7 +107,7 @@ def _required(one: Field[Any]) -> bool:
 
 def _value(one: Field[Any], value: object, where: str) -> object:
     place = f"{where}.{one.name}" if ": " in where else f"{where}: {one.name}"
-    if isinstance(value, Boot | Turns | tuple) or one.name == "gpu_classes":
+    if isinstance(value, Boot | Estimate | Turns | tuple) or one.name == "gpu_classes":
         return value
     if one.name in WORDS:
         if not isinstance(value, str) or not value:

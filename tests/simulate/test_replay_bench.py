@@ -36,6 +36,7 @@ def test_the_simulator_is_told_how_comput3_sells_and_how_often_production_looks(
     assert told.loop.launch_gap_s == 2.0
     assert (told.offers[0].lease_s_max, told.offers[0].replace_after_s) == (7200.0, 3600.0)
     assert told.offers[0].boot == COMPUT3.offers[0].boot
+    assert told.offers[0].told().mean_s == pytest.approx((3 * 30 + 45) / 4), "Comput3's own word and one boot"
 
 
 @pytest.mark.parametrize(

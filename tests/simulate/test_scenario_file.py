@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scaling.simulate import ScenarioError, read_scenario
+from scaling.snapshot import Estimate
 
 BOOT = {"median_s": 45, "p95_s": 90}
 OFFER = {"provider": "comput3", "boot": BOOT}
@@ -50,6 +51,7 @@ def test_a_file_says_what_is_for_sale_and_how_the_loop_turns(read):
                     "granularity_s": 3600,
                     "min_billed_s": 60,
                     "lease_s_max": 7200,
+                    "boot_prior": {"mean_s": 30, "p90_s": 60, "p99_s": 420},
                 },
             ],
         }
@@ -58,6 +60,7 @@ def test_a_file_says_what_is_for_sale_and_how_the_loop_turns(read):
     assert [one.gpu_class for one in scenario.offers] == ["small", "large"]
     assert scenario.offers[0].loss_mean_s == 9000
     assert scenario.offers[1].lease_s_max == 7200
+    assert scenario.offers[1].told() == Estimate(mean_s=30, p90_s=60, p99_s=420)
     assert scenario.gpu_classes["small"].service_factor == 2
     assert scenario.loop.launch_delay_s == 1.5
 
@@ -76,6 +79,7 @@ def test_a_file_says_what_is_for_sale_and_how_the_loop_turns(read):
         ({"offers": [{**OFFER, "prize": 1}]}, "offers[0]: unknown field prize; there are provider,"),
         ({"offers": [{**OFFER, "usd_per_hour": "1"}]}, "offers[0].usd_per_hour: must be a number"),
         ({"offers": [{**OFFER, "usd_per_hour": -1}]}, "offers[0].usd_per_hour: -1 must be at least 0"),
+        ({"offers": [{**OFFER, "boot_prior": {"mean_s": 9}}]}, "offers[0].boot_prior: no p90_s"),
         ({"offers": [{**OFFER, "loss_mean_s": 0}]}, "offers[0].loss_mean_s: 0 must be above 0"),
         ({"offers": [{**OFFER, "count_max": 1.5}]}, "offers[0].count_max: 1.5 must be a whole number"),
         ({"offers": [{**OFFER, "boot_billed": 1}]}, "offers[0].boot_billed: must be true or false"),

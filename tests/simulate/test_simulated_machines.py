@@ -7,7 +7,9 @@ from recheck import recheck
 from small_traces import COMPUT3, FIXED, WHATIF, busy_hour, constant, moments, run, spaced
 
 from scaling.policy import Limits
+from scaling.simulate.knowledge import Knowledge
 from scaling.simulate.scenario import GpuClass, Turns
+from scaling.snapshot import Estimate
 
 SELDOM = Turns(period_s=60.0)
 NOW = replace(FIXED, launch_delay_s_min=0.0, launch_delay_s_max=0.0)
@@ -188,3 +190,12 @@ def test_a_days_budget_stops_the_launches_of_that_day():
     assert any(one > 86_400 for one in launched)
     day_usd = sum(one < 86_400 for one in launched) * 195 / 3600
     assert day_usd <= free.cost_usd / 2
+
+
+def test_what_a_buyer_is_told_of_boots_need_not_be_true():
+    told = Estimate(mean_s=200.0, p90_s=300.0, p99_s=400.0)
+    terms = replace(constant().offers[0], boot_prior=told)
+    assert terms.told() == told
+    assert replace(terms, boot_prior=None).told().mean_s == 30.0
+    sold = Knowledge(replace(constant(), offers=(terms,)), {})
+    assert sold.estimates().boot["cloud", "gpu"] == sold.offers()[0].boot_prior == told
