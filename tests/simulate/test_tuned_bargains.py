@@ -76,6 +76,7 @@ def test_jobs_that_say_when_they_must_begin_are_in_time(scenario, target_s, hint
     assert with_hint < without / 3
 
 
+@pytest.mark.slow
 def test_low_priority_never_launches():
     low = [replace(one, low_priority=True) for one in mixed(1, jobs=3)]
     report, _ = run(low, COMPUT3, tuned(90.0))
