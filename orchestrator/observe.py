@@ -1,7 +1,7 @@
 """Look: reads the store and the market into one frozen snapshot. Decides nothing and moves nothing."""
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -54,25 +54,24 @@ class Observer:
         return snapshot, fleet
 
     def _workers(self, fleet: Fleet, now: float) -> tuple[WorkerView, ...]:
-        running: dict[str, list[Running]] = defaultdict(list)
-        uploading: Counter[str] = Counter()
+        held: dict[str, list[tuple[Attempt, Job]]] = defaultdict(list)
         for attempt, job in fleet.attempts:
-            if attempt.slot_freed_at is None:
-                running[attempt.worker_id].append(_running(attempt, job, now))
-            else:
-                uploading[attempt.worker_id] += 1
-        return tuple(
-            replace(self._worker(one, tuple(running[one.id]), now), uploading=uploading[one.id])
-            for one in fleet.workers
-        )
+            held[attempt.worker_id].append((attempt, job))
+        return tuple(self._worker(one, held[one.id], now) for one in fleet.workers)
 
-    def _worker(self, worker: Worker, running: tuple[Running, ...], now: float) -> WorkerView:
-        """Silence counts from our own start at the earliest: what we did not listen to was not silent."""
+    def _worker(self, worker: Worker, held: Sequence[tuple[Attempt, Job]], now: float) -> WorkerView:
+        """Silence counts from our own start at the earliest: what we did not listen to was not silent.
+
+        A worker that only hands in what it made is idle from when its slot was free, not from its last finish.
+        """
+        running = tuple(_running(one, job, now) for one, job in held if one.slot_freed_at is None)
+        freed_at = [one.slot_freed_at for one, _ in held if one.slot_freed_at is not None]
         parked = worker.id in self.dispatcher.parked()
-        freed = max(worker.last_finish_at or 0.0, worker.ready_at or 0.0)
+        freed = max(worker.last_finish_at or 0.0, worker.ready_at or 0.0, *freed_at)
         return replace(
             view_of(worker, worker.resident, now),
             running=running,
+            uploading=len(freed_at),
             state_age_s=max(0.0, now - worker.state_at),
             buy_in_s=max(0.0, worker.buy_at - now),
             idle_s=None if running or not worker.ready_at else max(0.0, now - freed),

@@ -132,7 +132,7 @@ class Dispatcher:
         self.holds.put(plan.holds, plan.patience_s)
         self._times = Times(snapshot.estimates)
         at_work = (one for one in snapshot.workers if one.running and one.state is WorkerState.READY)
-        self._models_at_work = _models(name for worker in at_work for name in worker.resident)
+        self._models_at_work = _models(name for worker in at_work for name in _at_work(worker))
         held = self.holds.current()
         for group in snapshot.groups if self._parked else ():
             left = [one.left for one in bounds(group.need, snapshot.limits, snapshot.running)]
@@ -190,6 +190,11 @@ def view_of(worker: Worker, resident: tuple[str, ...], now: float) -> WorkerView
 def _key(need: Need) -> str:
     """How its model is called among those in memory; of any of its engine, where it names none."""
     return f"{need.engine}/{need.model or ''}"
+
+
+def _at_work(worker: WorkerView) -> tuple[str, ...]:
+    """What it has in memory, and what it loads: heartbeats tell of that only when it is there."""
+    return (*worker.resident, *(f"{one.engine}/{one.model}" for one in worker.running if one.model))
 
 
 def _models(names: Iterable[str]) -> frozenset[str]:

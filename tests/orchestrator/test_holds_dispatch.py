@@ -114,6 +114,19 @@ async def test_what_a_busy_warm_worker_may_take_soon_is_left_to_the_plan(yard):
     assert yard.who() == ["cold"]
 
 
+async def test_what_a_busy_worker_still_loads_counts_as_what_it_has(yard):
+    """Its heartbeats tell of the model only when it is there."""
+    loading = WorkerView(
+        "busy", "local", WorkerState.READY, running=(Running("csm", "small", 1.0, 9.0, loads=True),)
+    )
+    await yard.park("cold")
+    await yard.plan(workers=(loading,))
+    await yard.submit()
+    assert yard.who() == []
+    await yard.submit(LARGE)
+    assert yard.who() == ["cold"]
+
+
 async def test_more_than_a_plan_holds_go_to_cold_workers(yard):
     await yard.park("a")
     await yard.park("b")
