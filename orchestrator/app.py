@@ -63,6 +63,8 @@ STOP_S_MAX = 20.0
 HOLD_PERIODS = 3
 """A plan that is older holds no jobs back."""
 FIRST_OFFERS_S_MAX = 3.0
+KEEP_ALIVE_S = 75
+"""Clients drop idle connections after 5 s, and agents call that often: did we too, calls would meet a closing one."""
 log = structlog.get_logger()
 
 
@@ -314,6 +316,7 @@ async def serve(settings: Settings) -> int:
             log_config=None,
             access_log=False,
             ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=5,
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
