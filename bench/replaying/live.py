@@ -101,10 +101,10 @@ async def _replay(trace: Trace, scenario: Scenario, policy: Policy, place: Place
         crew = asyncio.create_task(serve(cloud, home, key))
         try:
             async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
-                before = await _warm_up(http, cloud, policy)
+                before = await _warm_up(http, cloud)
                 runs.since_s = time.monotonic()
                 cloud.begin(place.seed, runs.note)
-                return await Replay(trace, cloud, runs, http).run(before)
+                return await Replay(trace, cloud, runs, http).run(policy, before)
         finally:
             crew.cancel()
             await asyncio.gather(crew, return_exceptions=True)
@@ -125,7 +125,7 @@ async def _server(cloud: DrawnCloud, scenario: Scenario, folder: Path) -> AsyncI
         up.log.close()
 
 
-async def _warm_up(http: httpx.AsyncClient, cloud: DrawnCloud, policy: Policy) -> set[str]:
+async def _warm_up(http: httpx.AsyncClient, cloud: DrawnCloud) -> set[str]:
     """One job of another engine leases a machine and lets it go, so that the market has seen what machines run.
 
     The ids of leases that do not count.
@@ -140,7 +140,6 @@ async def _warm_up(http: httpx.AsyncClient, cloud: DrawnCloud, policy: Policy) -
             raise RuntimeError("the first machine did not come and go; see up.log")
         await asyncio.sleep(LOOK_S)
     await asyncio.sleep(1.0)
-    await _ask(http, "PUT", "/v1/policy", json=asdict(policy))
     return {one["worker_id"] for one in await _leases(http)}
 
 
@@ -165,9 +164,12 @@ class Replay:
         self._http = http
         self._sent = 0
 
-    async def run(self, not_ours: set[str]) -> Outcome:
+    async def run(self, policy: Policy, not_ours: set[str]) -> Outcome:
         async with asyncio.TaskGroup() as tasks:
             tell = tasks.create_task(self._tell())
+            await self._until(self._trace.arrivals[0].t_s)
+            # As in the simulator, the policy has not looked before the first job.
+            await _ask(self._http, "PUT", "/v1/policy", json=asdict(policy))
             await self._submit(tasks)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LATE_S_MAX):
@@ -199,10 +201,13 @@ class Replay:
 
     async def _submit(self, tasks: asyncio.TaskGroup) -> None:
         for one in self._trace.arrivals:
-            await asyncio.sleep(max(0.0, self._runs.since_s + one.t_s - time.monotonic()))
+            await self._until(one.t_s)
             self._runs.note("arrival", job=one.row, model=one.model)
             tasks.create_task(_ask(self._http, "POST", "/v1/jobs", json=asked_of(one)))
             self._sent += 1
+
+    async def _until(self, t_s: float) -> None:
+        await asyncio.sleep(max(0.0, self._runs.since_s + t_s - time.monotonic()))
 
     async def _tell(self) -> None:
         while True:
