@@ -70,7 +70,7 @@ def options(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--trace", type=Path, metavar="FILE")
     parser.add_argument("--speed", type=float, default=50.0)
-    parser.add_argument("--from-s", type=float, default=5400.0, help="in seconds of the sped-up trace")
+    parser.add_argument("--from-s", type=float, default=4500.0, help="in seconds of the sped-up trace")
     parser.add_argument("--for-s", type=float, default=3600.0)
     parser.add_argument("--minutes", type=float, help="cuts it short")
     parser.add_argument("--scenario", default="comput3", help="with one offer")
