@@ -31,6 +31,7 @@ async def plan(parts: Shared, _: Operator) -> dict[str, Any]:
             "holds": [],
             "look_again_s": None,
             "patience_s": None,
+            "load_s": None,
         }
     return {"at": moment(last.at).isoformat(), **explained(last)}
 

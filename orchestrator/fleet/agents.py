@@ -262,7 +262,7 @@ class Agents:
             worker.id,
             limits=self._dispatcher.limits(),
             holds=self._dispatcher.holds.current(),
-            patience_s=self._dispatcher.holds.patience_s(),
+            patience=self._dispatcher.holds.patience(),
         )
         if job is None or not (urls := await self._inputs.urls(job)):
             return None

@@ -85,7 +85,7 @@ class Dispatcher:
             now=self._clock.now(),
             limits=self.limits(),
             holds=holds,
-            patience_s=self.holds.patience_s(),
+            patience=self.holds.patience(),
         )
 
     def _note(self, claimed: Claimed, worker: Worker, resident: tuple[str, ...]) -> None:
@@ -129,7 +129,7 @@ class Dispatcher:
         """
         due = self._due | self.holds.needs()
         self._due = set()
-        self.holds.put(plan.holds, plan.patience_s)
+        self.holds.put(plan.holds, plan.patience)
         self._times = Times(snapshot.estimates)
         at_work = (one for one in snapshot.workers if one.running and one.state is WorkerState.READY)
         self._models_at_work = _models(name for worker in at_work for name in _at_work(worker))

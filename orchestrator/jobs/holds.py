@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from orchestrator.clock import Clock
-from scaling.place import NO_HOLDS, Holds, warm
+from scaling.place import NO_HOLDS, Holds, Patience, warm
 from scaling.plan import Hold
 from scaling.snapshot import Need
 
@@ -18,13 +18,13 @@ class HoldBook:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holds: Holds = NO_HOLDS
-        self._patience_s: float | None = None
+        self._patience: Patience | None = None
         self._until = -math.inf
         self.lasts_s = HOLDS_S_MAX
 
-    def put(self, holds: Iterable[Hold], patience_s: float | None = None) -> None:
+    def put(self, holds: Iterable[Hold], patience: Patience | None = None) -> None:
         """Those of a new plan, instead of all before."""
-        self._patience_s = patience_s
+        self._patience = patience
         self._holds = {one.need: one.count for one in holds if one.count > 0}
         self._until = self._clock.now() + self.lasts_s
 
@@ -35,9 +35,9 @@ class HoldBook:
     def current(self) -> Holds:
         return self._holds if self._holds and self._clock.now() < self._until else NO_HOLDS
 
-    def patience_s(self) -> float | None:
-        """The wait beyond which a job is late; None: no plan says so, or none that still counts."""
-        return self._patience_s if self._clock.now() < self._until else None
+    def patience(self) -> Patience | None:
+        """When a job is late; None: no plan says so, or none that still counts."""
+        return self._patience if self._clock.now() < self._until else None
 
     def took(self, need: Need, resident: Sequence[str]) -> None:
         """A worker with these models has taken one. If it was one of the held, fewer are left for others like it."""

@@ -41,7 +41,8 @@ def decided(plan: Plan) -> Json:
         **cut("blocked", [_blocked(one) for one in plan.blocked]),
         **cut("holds", [_hold(one) for one in plan.holds]),
         "look_again_s": brief(plan.look_again_s),
-        "patience_s": brief(plan.patience_s),
+        "patience_s": brief(plan.patience.wait_s if plan.patience else None),
+        "load_s": brief(plan.patience.load_s if plan.patience else None),
     }
 
 

@@ -15,10 +15,12 @@ from orchestrator.store.past import PastJob, PlanRow
 from orchestrator.store.people import By
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits
-from scaling.place import NO_HOLDS, Holds
+from scaling.place import NO_HOLDS, Holds, Patience
 
 GROUP_COUNT_MAX = 5_000
 """Groups are counted up to here: no decision differs above it, and reading a fleet stays cheap."""
+AHEAD_MAX = 16
+"""Among so many of a group a claim looks for the first in time, if those before it are late."""
 
 
 class Store(Accounts, Protocol):
@@ -94,12 +96,13 @@ class Store(Accounts, Protocol):
         now: float,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
-        patience_s: float | None = None,
+        patience: Patience | None = None,
     ) -> rows.Claimed | None:
         """Gives the worker its next job by `scaling.place.choose`, or None: nothing fits, no free slot, not
         ready, paused, or another incarnation. A repeated nonce gives the same attempt while that runs,
         and nothing after. What is past its limits is not begun, nor what would break one of `limits`; jobs that
-        `holds` names are left to workers that have their model, and those that waited past `patience_s` are late.
+        `holds` names are left to workers that have their model. With a `patience`, a job that is late on this
+        worker comes after those in time: of its need after the first of `AHEAD_MAX` that is, else the oldest.
         The attempt says whether it loads: the model of its job is not among `resident`.
         Also notes that the worker claimed at `now`. Cost does not grow with the queue.
         """
@@ -111,7 +114,7 @@ class Store(Accounts, Protocol):
         *,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
-        patience_s: float | None = None,
+        patience: Patience | None = None,
     ) -> rows.Job | None:
         """The job that a claim would likely get next, without taking it: the prefetch hint."""
         ...

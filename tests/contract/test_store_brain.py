@@ -7,6 +7,7 @@ from store_world import JOB_FAULT, RESULT, begun, claim, finish, job_of, new_job
 from gpulease.contract.jobs import Phase
 from orchestrator.store import rules
 from orchestrator.store.protocol import GROUP_COUNT_MAX
+from scaling.place import Patience
 from scaling.snapshot import AGES_MAX, Need
 
 store = store_world.store
@@ -173,10 +174,10 @@ async def test_a_job_that_waited_past_the_patience_comes_after_those_that_are_in
     await ready(store, capacity=9)
     await store.note_claim("w1", now=40.0)
     assert (await store.peek_next("w1")).id == late.id
-    assert (await store.peek_next("w1", patience_s=20.0)).id == job.id
-    claimed = await store.claim_job("w1", "i1", "nonce-a", resident=(), now=40.0, patience_s=20.0)
+    assert (await store.peek_next("w1", patience=Patience(20.0))).id == job.id
+    claimed = await store.claim_job("w1", "i1", "nonce-a", resident=(), now=40.0, patience=Patience(20.0))
     assert claimed.job.id == job.id
-    claimed = await store.claim_job("w1", "i1", "nonce-b", resident=(), now=40.0, patience_s=20.0)
+    claimed = await store.claim_job("w1", "i1", "nonce-b", resident=(), now=40.0, patience=Patience(20.0))
     assert claimed.job.id == late.id
 
 

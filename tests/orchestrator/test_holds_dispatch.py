@@ -11,7 +11,7 @@ from test_quotas_dispatch import settled
 from gpulease.contract.agent import ClaimRequest
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.store import rows
-from scaling.place import warm
+from scaling.place import Patience, warm
 from scaling.plan import Hold, Plan
 from scaling.snapshot import Capability, Estimate, Estimates, JobGroup, Need, Running, Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -69,12 +69,12 @@ class Yard:
         self.dispatcher.leave_to_plan([need] if left else [])
         await self.rest()
 
-    async def plan(self, *holds, workers=(BUSY_WARM,), patience_s=None, estimates=NOTHING_KNOWN):
+    async def plan(self, *holds, workers=(BUSY_WARM,), patience=None, estimates=NOTHING_KNOWN):
         self.dispatcher.look()
         fleet = await self.town.store.read_fleet()
         groups = tuple(JobGroup(one.need, one.count) for one in fleet.groups)
         snapshot = Snapshot(groups, tuple(workers), estimates=estimates)
-        plan = Plan(holds=tuple(Hold(*one) for one in holds), patience_s=patience_s)
+        plan = Plan(holds=tuple(Hold(*one) for one in holds), patience=patience)
         self.dispatcher.follow(snapshot, plan)
         await self.rest()
 
@@ -283,25 +283,25 @@ async def test_claims_go_by_the_patience_of_the_last_plan_as_long_as_it_is_belie
         await yard.submit()
         yard.town.clock.advance(30)
         await yard.submit(LARGE)
-        await yard.plan(workers=(), patience_s=20.0)
+        await yard.plan(workers=(), patience=Patience(20.0))
         await yard.park(uuid4().hex)
         await yard.park(uuid4().hex)
     assert [one.job.need for one in yard.begun] == [LARGE, SMALL] * 2
     await yard.submit()
     yard.town.clock.advance(30)
     await yard.submit(LARGE)
-    await yard.plan(workers=(), patience_s=20.0)
+    await yard.plan(workers=(), patience=Patience(20.0))
     yard.town.clock.advance(yard.dispatcher.holds.lasts_s)
-    assert yard.dispatcher.holds.patience_s() is None
+    assert yard.dispatcher.holds.patience() is None
     await yard.park("late")
     assert yard.begun[-1].job.need == SMALL
 
 
 async def test_a_plan_that_fails_has_no_patience(yard):
-    await yard.plan((SMALL, 1), patience_s=20.0)
-    assert yard.dispatcher.holds.patience_s() == 20.0
+    await yard.plan((SMALL, 1), patience=Patience(20.0))
+    assert yard.dispatcher.holds.patience() == Patience(20.0)
     yard.dispatcher.unhold()
-    assert yard.dispatcher.holds.patience_s() is None
+    assert yard.dispatcher.holds.patience() is None
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -13,6 +13,7 @@ from orchestrator.store.errors import Duplicate
 from orchestrator.store.protocol import Store
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
+from scaling.place import Patience
 from scaling.snapshot import Capability, Need
 from scaling.states import (
     ATTEMPT_MOVES,
@@ -47,6 +48,9 @@ LIMITS = st.just(NO_LIMITS) | st.builds(
     queues=st.dictionaries(st.sampled_from(["default", "long"]), st.integers(0, 2)),
 )
 HOLDS = st.dictionaries(NEEDS, st.integers(1, 3), max_size=3)
+PATIENCES = st.none() | st.builds(
+    Patience, st.sampled_from([2.0, 5.0, 30.0]), st.sampled_from([0.0, 4.0, 20.0])
+)
 FAULTS = st.builds(
     Fault,
     kind=st.sampled_from(["job", "host", "host"]),
@@ -110,7 +114,7 @@ class StoresAgree(TwoStores):
         incarnation=INCARNATIONS,
         again=st.booleans(),
         warm=st.booleans(),
-        bounds=st.tuples(LIMITS, HOLDS, st.sampled_from([None, 5.0, 30.0])),
+        bounds=st.tuples(LIMITS, HOLDS, PATIENCES),
     )
     def claim(
         self,
@@ -118,10 +122,10 @@ class StoresAgree(TwoStores):
         incarnation: str,
         again: bool,
         warm: bool,
-        bounds: tuple[RunningLimits, dict[Need, int], float | None],
+        bounds: tuple[RunningLimits, dict[Need, int], Patience | None],
     ) -> None:
-        limits, holds, patience_s = bounds
-        bound: dict[str, Any] = {"limits": limits, "holds": holds, "patience_s": patience_s}
+        limits, holds, patience = bounds
+        bound: dict[str, Any] = {"limits": limits, "holds": holds, "patience": patience}
         self.nonces += not again
         resident = ("csm/small",) if warm else ()
         asked = (worker_id, incarnation, f"n{self.nonces}")
@@ -286,6 +290,7 @@ class StoresAgree(TwoStores):
         self.both(lambda store: store.known_instances("local"))
         for worker_id in ("w1", "w2"):
             self.both(lambda store, of=worker_id: store.peek_next(of))
+            self.both(lambda store, of=worker_id: store.peek_next(of, patience=Patience(10.0, 4.0)))
             self.both(lambda store, of=worker_id: store.list_worker_attempts(of))
 
     @invariant()

@@ -1,15 +1,17 @@
 """The model's attempts: claimed, reported on, finished, lost."""
 
-from collections import Counter
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
 from gpulease.contract.jobs import Fault, Phase, Result
 from orchestrator.store import moves, rules
 from orchestrator.store.memory.world import Ending, Model
+from orchestrator.store.protocol import AHEAD_MAX
 from orchestrator.store.rows import Attempt, Claimed, Held, Job, Progress, Verdict, Worker
 from scaling.limits import NO_LIMITS, RunningLimits, count, has_room
-from scaling.place import NO_HOLDS, Holds, choose, warm
+from scaling.place import NO_HOLDS, Holds, Patience, choose, warm
 from scaling.snapshot import Need
 from scaling.states import JOB_MOVES, AttemptState, JobState, advance
 
@@ -25,7 +27,7 @@ class AttemptVerbs(Model):
         now: float,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
-        patience_s: float | None = None,
+        patience: Patience | None = None,
     ) -> Claimed | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or worker.incarnation != incarnation or worker.state not in rules.SERVING:
@@ -38,7 +40,7 @@ class AttemptVerbs(Model):
         if not rules.may_claim(worker) or held >= worker.capacity:
             return None
         asking = replace(worker, resident=resident)
-        job = self._next(asking, now, limits, holds, patience_s)
+        job = self._next(asking, now, limits, holds, patience)
         return self._begin(job, asking, nonce, now) if job is not None else None
 
     async def peek_next(
@@ -47,13 +49,13 @@ class AttemptVerbs(Model):
         *,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
-        patience_s: float | None = None,
+        patience: Patience | None = None,
     ) -> Job | None:
         worker = self.world.workers.get(worker_id)
         if worker is None or not rules.may_claim(worker):
             return None
         last_seen = max(worker.heartbeat_at or 0.0, worker.claim_at or 0.0)
-        return self._next(worker, last_seen, limits, holds, patience_s)
+        return self._next(worker, last_seen, limits, holds, patience)
 
     async def get_attempt(self, attempt_id: int) -> Claimed | None:
         attempt = self.world.attempts.get(attempt_id)
@@ -113,9 +115,9 @@ class AttemptVerbs(Model):
             self.world.workers[worker_id] = replace(worker, jobs_done=worker.jobs_done + 1)
 
     def _next(
-        self, worker: Worker, now: float, limits: RunningLimits, holds: Holds, patience_s: float | None
+        self, worker: Worker, now: float, limits: RunningLimits, holds: Holds, patience: Patience | None
     ) -> Job | None:
-        heads = self._heads(now)
+        heads = self._heads(now, worker.resident, patience)
         waiting = Counter(job.need for job in self._may_begin(now)) if holds else Counter[Need]()
         running = count((self.world.jobs[one.job_id].need, 1) for one in self.running())
         need = choose(
@@ -129,7 +131,7 @@ class AttemptVerbs(Model):
             resident=worker.resident,
             running_by_owner=running.owners,
             holds=holds,
-            patience_s=patience_s,
+            patience=patience,
         )
         return heads[need] if need is not None else None
 
@@ -137,13 +139,14 @@ class AttemptVerbs(Model):
         jobs = self.world.jobs.values()
         return (one for one in jobs if one.state is JobState.QUEUED and rules.must_start_by(one) > now)
 
-    def _heads(self, now: float) -> dict[Need, Job]:
-        """The job of each need that must start first; equals in the order in which they came."""
-        heads: dict[Need, Job] = {}
+    def _heads(self, now: float, resident: tuple[str, ...], patience: Patience | None) -> dict[Need, Job]:
+        """The next job of each need; equals in the order in which they came."""
+        groups = defaultdict[Need, list[Job]](list)
         for job in self._may_begin(now):
-            head = heads.get(job.need)
-            if head is None or _first(job) < _first(head):
-                heads[job.need] = job
+            groups[job.need].append(job)
+        heads = {
+            need: _next_of(jobs, now, patience, is_warm=warm(need, resident)) for need, jobs in groups.items()
+        }
         order = {job_id: place for place, job_id in enumerate(self.world.jobs)}
         return dict(sorted(heads.items(), key=lambda pair: order[pair[1].id]))
 
@@ -174,6 +177,18 @@ class AttemptVerbs(Model):
         self.world.jobs[job.id] = after
         self.record(moves.claimed(after, attempt))
         return Claimed(after, attempt)
+
+
+def _next_of(jobs: list[Job], now: float, patience: Patience | None, *, is_warm: bool) -> Job:
+    """Of those that are alike, what must start first, unless it is passed over for one that is in time."""
+    head = min(jobs, key=_first)
+    age_s, slack_s = now - head.created_at, rules.must_start_by(head) - now
+    if patience is None or not patience.passes_over(age_s, slack_s, is_warm=is_warm):
+        return head
+    since = now - patience.late_s(is_warm=is_warm)
+    in_time = [one for one in jobs if one.created_at >= since]
+    ahead = (one for one in heapq.nsmallest(AHEAD_MAX, jobs, key=_first) if one.created_at >= since)
+    return next(ahead, min(in_time, key=lambda one: one.created_at, default=head))
 
 
 def _first(job: Job) -> tuple[float, float]:

@@ -2,15 +2,17 @@
 
 import sqlite3
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from sqlite_utils import Database
 
 from orchestrator.store import moves, rules
+from orchestrator.store.protocol import AHEAD_MAX
 from orchestrator.store.rows import Claimed, Job, Worker
 from orchestrator.store.sqlite import attempts, events, jobs, workers
 from orchestrator.store.sqlite.values import need_from
 from scaling.limits import NO_LIMITS, RunningCounts, RunningLimits, count, has_room
-from scaling.place import Candidate, Holds, choose, warm
+from scaling.place import Candidate, Holds, Patience, choose, warm
 from scaling.snapshot import Need
 
 # The head of each group: what must start first, then what is oldest. What is past its limit is not begun.
@@ -22,9 +24,20 @@ _HEADS = """
             ORDER BY j.must_start_by, j.created_at, j.pk LIMIT 1)
         FROM waiting_groups w
     )
-    SELECT j.pk, h.group_id, g.need, j.created_at, j.must_start_by
+    SELECT g.need, j.pk, h.group_id, j.created_at, j.must_start_by
     FROM heads h JOIN jobs j ON j.pk = h.pk JOIN job_groups g ON g.id = h.group_id
     ORDER BY j.created_at, j.pk
+"""
+# Of one group: the oldest of those that came since a moment, and the few that must start first.
+_OLDEST_SINCE = """
+    SELECT pk, created_at, must_start_by FROM jobs INDEXED BY jobs_by_group
+    WHERE group_id = ? AND state = 'queued' AND created_at >= ? AND must_start_by > ?
+    ORDER BY created_at, pk LIMIT 1
+"""
+_AHEAD = """
+    SELECT pk, created_at, must_start_by FROM jobs INDEXED BY jobs_head
+    WHERE state = 'queued' AND group_id = ? AND must_start_by > ?
+    ORDER BY must_start_by, created_at, pk LIMIT ?
 """
 _WAITING = """
     SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_head
@@ -63,7 +76,7 @@ class Bounds:
 
     limits: RunningLimits = NO_LIMITS
     holds: Holds = field(default_factory=dict)
-    patience_s: float | None = None
+    patience: Patience | None = None
 
 
 NO_BOUNDS = Bounds()
@@ -123,27 +136,57 @@ def _has_free_slot(database: Database, worker: Worker) -> bool:
 
 
 def _next(database: Database, worker: Worker, now: float, bounds: Bounds) -> Head | None:
-    heads = {
-        (need := need_from(text)): Head(need, pk, group, created_at, start_by)
-        for pk, group, text, created_at, start_by in database.execute(_HEADS, (now,)).fetchall()
-    }
-    if not heads:
+    """Looked for by priority: a group is looked into only if none of a higher one has a job for this worker."""
+    found = database.execute(_HEADS, (now,)).fetchall()
+    if not found:
         return None
     running = _running(database, bounds.limits)
-    chosen = choose(
-        [
-            _candidate(database, head, now, bounds.holds)
-            for need, head in heads.items()
-            if has_room(need, bounds.limits, running)
-        ],
-        rules.host(worker, now),
-        host_id=worker.id,
-        resident=worker.resident,
-        running_by_owner=running.owners,
-        holds=bounds.holds,
-        patience_s=bounds.patience_s,
-    )
-    return heads[chosen] if chosen is not None else None
+    heads = [Head(need_from(text), *row) for text, *row in found]
+    able = [one for one in heads if has_room(one.need, bounds.limits, running)]
+    for _, equals in groupby(sorted(able, key=_rank), key=_rank):
+        heads = _in_time(database, list(equals), worker, now, bounds.patience)
+        chosen = choose(
+            [_candidate(database, head, now, bounds.holds) for head in heads],
+            rules.host(worker, now),
+            host_id=worker.id,
+            resident=worker.resident,
+            running_by_owner=running.owners,
+            holds=bounds.holds,
+            patience=bounds.patience,
+        )
+        if chosen is not None:
+            return next(head for head in heads if head.need == chosen)
+    return None
+
+
+def _rank(head: Head) -> tuple[bool, int]:
+    return head.need.low_priority, -head.need.priority
+
+
+def _in_time(
+    database: Database, heads: list[Head], worker: Worker, now: float, patience: Patience | None
+) -> list[Head]:
+    """The next of each group on this worker, the oldest first."""
+    if patience is None:
+        return heads
+    found = [_next_of(database, head, worker.resident, now, patience) for head in heads]
+    return sorted(found, key=lambda head: (head.created_at, head.pk))
+
+
+def _next_of(
+    database: Database, head: Head, resident: tuple[str, ...], now: float, patience: Patience
+) -> Head:
+    """The head, unless it is passed over for one of its group that is in time on a worker with these models."""
+    is_warm = warm(head.need, resident)
+    if not patience.passes_over(now - head.created_at, head.start_by - now, is_warm=is_warm):
+        return head
+    since = now - patience.late_s(is_warm=is_warm)
+    oldest = database.execute(_OLDEST_SINCE, (head.group, since, now)).fetchone()
+    if oldest is None:
+        return head
+    ahead = database.execute(_AHEAD, (head.group, now, AHEAD_MAX)).fetchall()
+    pk, created_at, start_by = next((row for row in ahead if row["created_at"] >= since), oldest)
+    return Head(head.need, pk, head.group, created_at, start_by)
 
 
 def _candidate(database: Database, head: Head, now: float, holds: Holds) -> Candidate:

@@ -34,7 +34,7 @@ from orchestrator.store.sqlite.connection.writer import Writer
 from orchestrator.store.sqlite.past import plans, work
 from provider_clients.base import Receipt
 from scaling.limits import NO_LIMITS, RunningLimits
-from scaling.place import NO_HOLDS, Holds
+from scaling.place import NO_HOLDS, Holds, Patience
 from scaling.states import JobState
 
 
@@ -126,10 +126,10 @@ class SqliteStore(SqliteAccounts):
         now: float,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
-        patience_s: float | None = None,
+        patience: Patience | None = None,
     ) -> rows.Claimed | None:
         asker = claims.Asker(worker_id, incarnation, nonce, resident)
-        return await self._writer.do(claims.claim, asker, now, claims.Bounds(limits, holds, patience_s))
+        return await self._writer.do(claims.claim, asker, now, claims.Bounds(limits, holds, patience))
 
     async def peek_next(
         self,
@@ -137,9 +137,9 @@ class SqliteStore(SqliteAccounts):
         *,
         limits: RunningLimits = NO_LIMITS,
         holds: Holds = NO_HOLDS,
-        patience_s: float | None = None,
+        patience: Patience | None = None,
     ) -> rows.Job | None:
-        return await self._readers.do(claims.peek, worker_id, claims.Bounds(limits, holds, patience_s))
+        return await self._readers.do(claims.peek, worker_id, claims.Bounds(limits, holds, patience))
 
     async def get_attempt(self, attempt_id: int) -> rows.Claimed | None:
         return self._readers.point(attempts.get, attempt_id)
