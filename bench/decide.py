@@ -129,7 +129,7 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--policy", default="target")
+    options.add_argument("--policy", default="whatif")
     options.add_argument("--times", type=int, default=7)
     options.add_argument("--json", action="store_true")
     given = options.parse_args()

@@ -47,13 +47,14 @@ class PolicyBody(Wire):
     knobs: dict[str, float] = Field(
         default_factory=dict, max_length=64, description="Numbers of the named policy alone."
     )
-    idle_s: float = Field(default=300, ge=0, le=86_400)
+    idle_s: float | None = Field(
+        default=None, ge=0, le=86_400, description="Null: 300 for fixed, what pays for whatif."
+    )
     launch_delay_s_min: float | None = Field(default=None, ge=0, le=3600)
     launch_delay_s_max: float | None = Field(default=None, ge=0, le=3600)
     provider_launch_delay_s: dict[
         str, tuple[Annotated[float, Field(ge=0, le=3600)], Annotated[float, Field(ge=0, le=3600)]]
     ] = Field(default_factory=dict)
-    slack_s: float = Field(default=0, ge=-3600, le=86_400)
     grace_s: float = Field(default=60, ge=0, le=86_400)
     silent_s_max: float = Field(default=45, gt=0, le=86_400)
     boot_s_max: float = Field(default=3600, gt=0, le=86_400)
@@ -91,7 +92,8 @@ class PolicyBook:
         await self.memory.load()
         stored = await self._store.read_setting(SETTING)
         if stored is not None:
-            self.current = PolicyBody.model_validate(stored).policy()
+            known = {name: value for name, value in stored.items() if name in PolicyBody.model_fields}
+            self.current = PolicyBody.model_validate(known).policy()
 
     async def put(self, body: PolicyBody, by: By) -> None:
         now = self._clock.now()

@@ -217,8 +217,11 @@ class Settings(BaseSettings):
     policy_knobs: Numbers = Field(
         default_factory=dict, description="Numbers of the named policy alone: name=1,other=2."
     )
-    policy_idle_s: float = Field(
-        default=300.0, ge=0, validation_alias=AliasChoices("GPULEASE_POLICY_IDLE_S", "GPU_IDLE_TIMEOUT")
+    policy_idle_s: float | None = Field(
+        default=None,
+        ge=0,
+        validation_alias=AliasChoices("GPULEASE_POLICY_IDLE_S", "GPU_IDLE_TIMEOUT"),
+        description="A worker is let go so long after its last finish. Unset: 300 for fixed, what pays for whatif.",
     )
     policy_launch_delay_s_min: float | None = Field(
         default=None,

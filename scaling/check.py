@@ -13,8 +13,8 @@ from scaling.states import WorkerState
 
 ROUNDING_USD = 1e-6
 STOPPABLE = frozenset({WorkerState.CREATING, WorkerState.STARTING, WorkerState.READY, WorkerState.DRAINING})
-LED_BY_JOBS = frozenset({"fixed", "whatif"})
-"""Policies whose every launch is for a job that waits. The others keep a number of workers, for jobs to come too."""
+LED_BY_JOBS = frozenset({"fixed"})
+"""Policies whose every launch is for a job that waits. The others want machines for jobs to come, too."""
 
 
 class PlanError(Exception):

@@ -55,7 +55,7 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         blocked=wanted.blocked,
         holds=wanted.holds,
         look_again_s=wanted.look_again_s,
-        patience_s=wanted.patience_s,
+        patience=wanted.patience,
         memory=wanted.memory,
     )
 

@@ -100,7 +100,7 @@ def idle_out(worker: WorkerView, policy: Policy, offer: Offer | None) -> Drain |
     idle_s = worker.spare_s
     if offer is not None and offer.replace_after_s is not None and worker.lease_age_s > offer.replace_after_s:
         return Drain(worker.id, f"its lease is {worker.lease_age_s:.0f} s old; the next job gets a fresh one")
-    limit_s = policy.idle_s if worker.jobs_done else max(policy.idle_s, policy.grace_s)
+    limit_s = policy.idle_s_usual if worker.jobs_done else max(policy.idle_s_usual, policy.grace_s)
     if idle_s <= limit_s or paid_left_s(worker, offer) > PAID_MARGIN_S:
         return None
     return Drain(worker.id, f"idle for {idle_s:.0f} s, more than {limit_s:.0f} s")

@@ -1,6 +1,5 @@
 """Who runs what: one `runnable` predicate for claims and for plans, and the order among those that fit."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +18,30 @@ LEASE_MARGIN_S = 60.0
 Holds = Mapping[Need, int]
 """How many jobs of a need stay for workers that have their model, as the last plan says."""
 NO_HOLDS: Holds = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds that jobs wait as the policy has it, and that a usual model takes to load: a job is late on a machine on
+    which it could not begin, its model in memory, by then.
+    """
+
+    wait_s: float
+    load_s: float = 0.0
+
+    @property
+    def starved_s(self) -> float:
+        return STARVED_PATIENCES * self.wait_s
+
+    def late_s(self, *, is_warm: bool) -> float:
+        """Who has waited longer is late. Less than 0: a machine without the model is too late for all."""
+        return self.wait_s if is_warm else self.wait_s - self.load_s
+
+    def passes_over(self, age_s: float, slack_s: float, *, is_warm: bool) -> bool:
+        """Whether those like it that are in time go before the first of a group: it is late, but neither starves nor
+        must begin at once.
+        """
+        return self.late_s(is_warm=is_warm) < age_s <= self.starved_s and slack_s >= URGENT_SLACK_S
 
 
 class Host(Protocol):
@@ -100,7 +123,7 @@ def choose(  # noqa: PLR0913
     resident: Sequence[str],
     running_by_owner: Mapping[str, int],
     holds: Holds = NO_HOLDS,
-    patience_s: float | None = None,
+    patience: Patience | None = None,
 ) -> Need | None:
     """The need whose head a free worker takes next: priority, urgency, warmth, fair share, deadline, age.
 
@@ -110,20 +133,20 @@ def choose(  # noqa: PLR0913
     """
 
     def order(candidate: Candidate) -> tuple[bool, int, bool, bool, bool, int, float, float]:
+        is_warm = warm(candidate.need, resident)
         urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > starved_s
         return (
             candidate.need.low_priority,
             -candidate.need.priority,
             not urgent,
-            not urgent and candidate.age_s > late_s,
-            not urgent and not warm(candidate.need, resident),
+            not urgent and patience is not None and candidate.age_s > patience.late_s(is_warm=is_warm),
+            not urgent and not is_warm,
             running_by_owner.get(candidate.need.owner, 0),
             candidate.slack_s,
             -candidate.age_s,
         )
 
-    late_s = math.inf if patience_s is None else patience_s
-    starved_s = WARM_WAIT_S_MAX if patience_s is None else STARVED_PATIENCES * patience_s
+    starved_s = WARM_WAIT_S_MAX if patience is None else patience.starved_s
     fitting = [
         one
         for one in candidates

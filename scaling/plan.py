@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from scaling.place import Patience
 from scaling.snapshot import Memory, Need
 
 
@@ -69,12 +70,12 @@ class Hold:
 class Plan:
     """`look_again_s`: it may be another plan by then, even if nothing happens. `memory` goes into the next snapshot.
 
-    `patience_s` is the wait beyond which a job is late: claims go by it.
+    `patience` says when a job is late: claims go by it.
     """
 
     actions: tuple[Action, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     holds: tuple[Hold, ...] = ()
     look_again_s: float | None = None
-    patience_s: float | None = None
+    patience: Patience | None = None
     memory: Memory = field(default_factory=dict)

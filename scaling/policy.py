@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+IDLE_S = 300.0
 Aim = Literal["cheap", "balanced", "fast"]
 
 
@@ -25,14 +26,13 @@ class Policy:
     """Nineteen jobs of twenty should wait no longer than this; None: what the aim says."""
     knobs: Mapping[str, float] = field(default_factory=dict)
     """Numbers of the named policy alone, by their names there."""
-    idle_s: float = 300.0
+    idle_s: float | None = None
+    """A worker is let go so long after its last finish. None: 300 for `fixed`, what pays for `whatif`."""
     launch_delay_s_min: float | None = None
-    """None: what the named policy says (15 for `fixed`, 0 for `whatif`)."""
+    """None: what the named policy says (15 for `fixed`, 2 for `whatif`)."""
     launch_delay_s_max: float | None = None
     provider_launch_delay_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Least and most for one provider, instead of the above."""
-    slack_s: float = 0.0
-    """How much longer than a boot a job may wait before another machine is worth it."""
     grace_s: float = 60.0
     """A worker that never had a job is kept at least so long after it became ready."""
     silent_s_max: float = 45.0
@@ -47,6 +47,11 @@ class Policy:
     """In all."""
     provider_limits: dict[str, Limits] = field(default_factory=dict)
     usd_per_day_max: float | None = None
+
+    @property
+    def idle_s_usual(self) -> float:
+        """Where nothing better is known than what the reference systems do."""
+        return IDLE_S if self.idle_s is None else self.idle_s
 
     def launch_delay_s(self, provider: str, least_s: float, most_s: float) -> tuple[float, float]:
         """Least and most seconds between an intent and its second look; the arguments hold where nothing is set."""

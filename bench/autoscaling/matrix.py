@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from scaling.policy import Policy
 
-OURS = "target"
+OURS = "whatif"
 CLAIRVOYANT = "clairvoyant"
 SCENARIOS = ("comput3", "salad", "salad-free")
 SPEEDS = (1.0, 10.0, 50.0)

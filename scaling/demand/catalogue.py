@@ -1,12 +1,13 @@
 """What could be leased for a need, the cheapest for the job first."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from scaling.estimate import Times
 from scaling.health import billed_s
 from scaling.place import Host, runnable
-from scaling.snapshot import Need, Offer, Snapshot, WorkerView
+from scaling.snapshot import JobGroup, Need, Offer, Snapshot, WorkerView
 from scaling.states import WorkerState
 
 ORDERED = frozenset({WorkerState.INTENDED, WorkerState.CREATING, WorkerState.STARTING})
@@ -78,6 +79,13 @@ class Catalogue:
             found = [self._fit(need, offer) for offer in self._offers if runnable(need, offer)]
             self._fits[key] = tuple(sorted(found, key=lambda fit: (fit.cost_usd, fit.boot_s)))
         return self._fits[key]
+
+    def fits_for(self, group: JobGroup) -> Sequence[Fit]:
+        """The same, but before them whatever boots in time for the group's tightest start."""
+        fits, slack_s = self.fits(group.need), group.slack_s
+        if slack_s is None or self.boot_s_max <= slack_s:
+            return fits
+        return sorted(fits, key=lambda fit: fit.boot_s > slack_s)
 
     def order_usd(self, worker: WorkerView) -> float:
         """What the boot of a worker on order will cost at least, as no bill shows it yet."""

@@ -180,7 +180,9 @@ def _surplus(roll: Roll) -> tuple[frozenset[str], float | None]:
     free = [one for one in roll.scene.supply if one.state is WorkerState.READY and one.id not in roll.taken]
     gone = {one.id for one in free if one.spare_s >= limit_s}
     gone.update(
-        one.id for one in roll.scene.snapshot.workers if one.paused and one.spare_s > roll.scene.policy.idle_s
+        one.id
+        for one in roll.scene.snapshot.workers
+        if one.paused and one.spare_s > roll.scene.policy.idle_s_usual
     )
     waits = (limit_s - one.spare_s for one in free if one.id not in gone)
     return frozenset(gone), min(waits, default=None)

@@ -17,6 +17,7 @@ from scaling.demand.catalogue import Catalogue, Fit
 from scaling.demand.rooms import Rooms
 from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots
 from scaling.estimate import Times
+from scaling.place import Patience
 from scaling.plan import Blocked, Hold, Launch
 from scaling.policy import Policy
 from scaling.snapshot import JobGroup, Memory, Need, Offer, Snapshot, WorkerView
@@ -28,13 +29,8 @@ REFUSALS = ("budget_workers", "budget_usd_per_hour", "budget_usd_per_day", "cool
 """When several offers are refused for several reasons: what ops can change is told first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What policies differ in. `eager` asks for one machine per job that no free or ordered slot covers."""
-
-    eager: Callable[[Offer], bool]
-    delay_s: Callable[[Policy, Offer], tuple[float, float]]
-    """Least and most seconds between an intent and its second look."""
+Delay = Callable[[Policy, Offer], tuple[float, float]]
+"""Least and most seconds between an intent and its second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,7 @@ class Demand:
     surplus: frozenset[str] | None = None
     holds: tuple[Hold, ...] = ()
     look_again_s: float | None = None
-    patience_s: float | None = None
+    patience: Patience | None = None
     memory: Memory = field(default_factory=dict)
 
 
@@ -105,11 +101,11 @@ def _identity(need: Need) -> tuple[object, ...]:
     )
 
 
-def demand(scene: Scene, rule: Rule) -> Demand:
+def demand(scene: Scene, delay_s: Delay) -> Demand:
     groups = sorted((one for one in scene.snapshot.groups if one.count > 0), key=claim_order)
     orders: tuple[Order, ...] = ()
     while True:
-        walk = Walk(scene, rule, orders)
+        walk = Walk(scene, delay_s, orders)
         for group in groups:
             walk.serve(group)
         if len(walk.orders) == len(orders):
@@ -145,9 +141,9 @@ class Ask:
 class Walk:
     """One pass over the queue. `orders` are the machines asked for by the passes before, then also by this one."""
 
-    def __init__(self, scene: Scene, rule: Rule, orders: Sequence[Order]) -> None:
+    def __init__(self, scene: Scene, delay_s: Delay, orders: Sequence[Order]) -> None:
         self._scene = scene
-        self._rule = rule
+        self._delay_s = delay_s
         self.orders = list(orders)
         self.pool = Pool(scene.slots, scene.times)
         self._ledger = scene.ledger()
@@ -157,13 +153,12 @@ class Walk:
         self._rooms = Rooms(scene.snapshot.limits, scene.snapshot.running)
         queued = sum(self._rooms.admitted(group.need, group.count) for group in scene.snapshot.groups)
         self._bundle = max(1, queued // BUNDLES_MAX)
-        self._delay_left_s = max((one.buy_in_s for one in scene.snapshot.workers), default=0.0)
         self._blocked: list[Blocked] = []
         self._refused: dict[str, Refused] = {}
 
     def serve(self, group: JobGroup) -> None:
         """Jobs that a limit holds back ask for nothing, and neither do they stand in others' way."""
-        ask = Ask(group, self._fits(group), self.pool.reach(group.need))
+        ask = Ask(group, self._scene.catalogue.fits_for(group), self.pool.reach(group.need))
         if ask.fits or ask.reach.lanes:
             ask.left = self._rooms.admitted(group.need, group.count)
         admitted = ask.left
@@ -179,7 +174,7 @@ class Walk:
         refusal: Refusal | None = None
         while ask.left and ask.fits:
             fit, refusal = self._admitted(ask.fits)
-            self._absorb(ask, self._bounds(ask.group, fit or ask.fits[0]))
+            self._absorb(ask, FREE_OR_ORDERED)
             if not ask.left or fit is None:
                 break
             self._order(ask, fit)
@@ -188,29 +183,6 @@ class Walk:
     def blocked(self) -> tuple[Blocked, ...]:
         shared = (Blocked(code, one.refusal.reason, None, one.count) for code, one in self._refused.items())
         return (*self._blocked, *shared)
-
-    def _fits(self, group: JobGroup) -> Sequence[Fit]:
-        """The cheapest first, but before them whatever boots in time for the group's tightest start."""
-        fits = self._scene.catalogue.fits(group.need)
-        slack_s = group.slack_s
-        if slack_s is None or self._scene.catalogue.boot_s_max <= slack_s:
-            return fits
-        return sorted(fits, key=lambda fit: fit.boot_s > slack_s)
-
-    def _bounds(self, group: JobGroup, fit: Fit) -> Bounds:
-        """How late a slot may be free before another machine is worth it.
-
-        What is on order is accepted whenever a new order would not boot sooner: it counts at once, and what
-        is left of the delay of an intent (which an older policy may have set) is no reason for another.
-        """
-        if self._rule.eager(fit.offer):
-            return FREE_OR_ORDERED
-        policy = self._scene.policy
-        launch_s = self._rule.delay_s(policy, fit.offer)[1] + fit.boot_s
-        latest_s = launch_s + policy.slack_s
-        if group.slack_s is not None:
-            latest_s = min(latest_s, max(launch_s, group.slack_s))
-        return Bounds(fresh_s=max(latest_s, launch_s, self._delay_left_s + fit.boot_s), promised_s=latest_s)
 
     def _absorb(self, ask: Ask, bounds: Bounds, most: int | None = None) -> None:
         """Gives the group's jobs to slots that are free within the bounds, at most `most` of them."""
@@ -244,7 +216,7 @@ class Walk:
         self._absorb(ask, FREE_OR_ORDERED, most=1)
 
     def _launch(self, ask: Ask, fit: Fit) -> Launch:
-        low_s, high_s = self._rule.delay_s(self._scene.policy, fit.offer)
+        low_s, high_s = self._delay_s(self._scene.policy, fit.offer)
         draws = self._scene.snapshot.draws
         draw = draws[len(self.orders)] if len(self.orders) < len(draws) else 0.5
         return Launch(

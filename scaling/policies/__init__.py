@@ -12,7 +12,6 @@ from scaling.policies.qps import qps
 from scaling.policies.queue_delay import queue_delay
 from scaling.policies.queue_length import queue_length
 from scaling.policies.static import static
-from scaling.policies.target import target
 from scaling.policies.whatif import whatif
 
 DemandPolicy = Callable[[Scene], Demand]
@@ -20,12 +19,11 @@ COUNTED: Mapping[str, CountRule] = {
     one.name: one for one in (concurrency, ongoing, qps, queue_delay, queue_length, static)
 }
 """Policies that say a number of workers for each pool."""
-POLICIES: Mapping[str, DemandPolicy] = {"fixed": fixed, "target": target, "whatif": whatif, **COUNTED}
-WALKED = frozenset({"fixed", "whatif"})
+POLICIES: Mapping[str, DemandPolicy] = {"fixed": fixed, "whatif": whatif, **COUNTED}
+WALKED = frozenset({"fixed"})
 """Policies that walk over the slots of a scene."""
 KNOBS: Mapping[str, tuple[Knob, ...]] = {
     "fixed": (),
-    "target": (),
     "whatif": (),
     **{name: one.knobs for name, one in COUNTED.items()},
 }

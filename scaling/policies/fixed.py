@@ -1,6 +1,6 @@
 """The rule of the reference systems: reuse first, one launch per uncovered job, after a random delay."""
 
-from scaling.demand.walk import Demand, Rule, Scene, demand
+from scaling.demand.walk import Demand, Scene, demand
 from scaling.policy import Policy
 from scaling.snapshot import Offer
 
@@ -9,7 +9,7 @@ DELAY_S_MAX = 30.0
 
 
 def fixed(scene: Scene) -> Demand:
-    return demand(scene, Rule(eager=lambda _: True, delay_s=_delay_s))
+    return demand(scene, _delay_s)
 
 
 def _delay_s(policy: Policy, offer: Offer) -> tuple[float, float]:

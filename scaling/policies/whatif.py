@@ -1,18 +1,12 @@
-"""Launch when the earliest free slot is later than a machine ordered now, by the what-if walk.
+"""A target wait at the least cost: what would happen to each job, and what one machine more or less would change.
 
-Where boot is not billed, a machine too many costs nothing until it is ready, and so every uncovered job asks
-for one. Where it is, waiting for a slot that is free sooner is the cheaper choice.
+Machines are ordered at the last moment that lets jobs begin within the target, kept as long as that is cheaper than
+to start them anew, and given jobs whose model they have. docs/policies.md tells more.
 """
 
-from scaling.demand.walk import Demand, Rule, Scene, demand
-from scaling.policy import Policy
-from scaling.snapshot import Offer
+from scaling.demand.walk import Demand, Scene
+from scaling.whatif.look import Look
 
 
 def whatif(scene: Scene) -> Demand:
-    return demand(scene, Rule(eager=lambda offer: not offer.boot_billed, delay_s=_delay_s))
-
-
-def _delay_s(policy: Policy, offer: Offer) -> tuple[float, float]:
-    """None, unless the policy sets one."""
-    return policy.launch_delay_s(offer.provider, 0.0, 0.0)
+    return Look(scene).demand()

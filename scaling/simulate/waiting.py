@@ -5,7 +5,7 @@ from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from scaling.place import STARVED_PATIENCES, Candidate
+from scaling.place import Candidate, Patience, warm
 from scaling.simulate.trace import Arrival
 from scaling.snapshot import AGES_MAX, JobGroup, Need
 
@@ -25,12 +25,13 @@ class Group:
         self.bounded += waiter[0] < math.inf
         self._shown = None
 
-    def first(self, late_before_s: float, starved_before_s: float) -> int:
-        """The place of the next: the first that is not late, unless all are or the very first starves."""
-        if self.waiters[0][1] < late_before_s and self.waiters[0][1] >= starved_before_s:
-            in_time = (place for place, one in enumerate(self.waiters) if one[1] >= late_before_s)
-            return next(in_time, 0)
-        return 0
+    def first(self, now_s: float, patience: Patience | None, *, is_warm: bool) -> int:
+        """The place of the next: the first in time, unless none is or the very first may not be passed over."""
+        by_s, came_s, _, _ = self.waiters[0]
+        if patience is None or not patience.passes_over(now_s - came_s, by_s - now_s, is_warm=is_warm):
+            return 0
+        since_s = now_s - patience.late_s(is_warm=is_warm)
+        return next((place for place, one in enumerate(self.waiters) if one[1] >= since_s), 0)
 
     def take(self, place: int) -> Arrival:
         first = self.waiters.pop(place)
@@ -76,33 +77,27 @@ class Waiting:
         group = self._groups.setdefault(arrival.need, Group())
         group.add((by_s, arrival.t_s, arrival.row, arrival))
 
-    def take(self, need: Need, now_s: float, patience_s: float | None) -> Arrival:
+    def take(self, need: Need, now_s: float, patience: Patience | None, *, is_warm: bool = False) -> Arrival:
         """The next job of this need. Raises KeyError where none waits."""
         group = self._groups[need]
-        arrival = group.take(group.first(*_bounds(now_s, patience_s)))
+        arrival = group.take(group.first(now_s, patience, is_warm=is_warm))
         self._begun.add(arrival.row)
         if not group.waiters:
             del self._groups[need]
         return arrival
 
-    def heads(self, now_s: float, patience_s: float | None = None) -> list[Candidate]:
-        """The next job of each group. With a patience, those that have waited longer come after the others."""
-        late_s, starved_s = _bounds(now_s, patience_s)
+    def heads(self, now_s: float, patience: Patience | None, resident: Sequence[str]) -> list[Candidate]:
+        """The next job of each group for a machine with these models. With a patience, the late come after others."""
         found = []
         for need, group in self._groups.items():
-            by_s, came_s, _, _ = group.waiters[group.first(late_s, starved_s)]
+            by_s, came_s, _, _ = group.waiters[
+                group.first(now_s, patience, is_warm=patience is not None and warm(need, resident))
+            ]
             found.append(Candidate(need, now_s - came_s, by_s - now_s, len(group.waiters)))
         return found
 
     def groups(self, now_s: float) -> tuple[JobGroup, ...]:
         return tuple(_shown(need, group, now_s) for need, group in self._groups.items())
-
-
-def _bounds(now_s: float, patience_s: float | None) -> tuple[float, float]:
-    """Who came before the first moment is late, before the second starves."""
-    if patience_s is None:
-        return -math.inf, -math.inf
-    return now_s - patience_s, now_s - STARVED_PATIENCES * patience_s
 
 
 def _shown(need: Need, group: Group, now_s: float) -> JobGroup:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scaling.place import warm
 from scaling.plan import Launch, Plan
 from scaling.simulate.claims import Claims
 from scaling.simulate.draws import LaunchDraws
@@ -209,7 +210,7 @@ class World:
         else:
             self._parked.pop(machine.id, None)
             self.claims.took(need, machine.resident)
-            self._start(machine, self.claims.take(need, self.now_s))
+            self._start(machine, self.claims.take(need, self.now_s, is_warm=warm(need, machine.resident)))
 
     def _start(self, machine: Machine, arrival: Arrival) -> None:
         resident = _resident(arrival)

@@ -9,15 +9,19 @@ from scaling.demand.catalogue import ORDERED, Fit
 from scaling.demand.walk import Scene
 from scaling.estimate import Times
 from scaling.health import PAID_MARGIN_S, may_go, paid_left_s
+from scaling.place import Host
 from scaling.snapshot import Offer, WorkerView
 from scaling.states import WorkerState
-from scaling.whatif.boots import Boot, boot_of
+from scaling.whatif.boots import Boot, boot_of, boot_paid_s
 from scaling.whatif.lanes import idle_order
 from scaling.whatif.learned import Kind, Learned, Rank, Trend, keeping_s, ranked
 
-GROWTH_BOOTS = 0.5
-"""Growth is measured over half a boot."""
-UNUSED_S_MIN = 10.0
+GROWTH_BOOTS = 0.35
+"""Growth is measured over a third of a boot."""
+GROWTH_WEIGHT = 2.0
+"""It is taken to go on for so many boots."""
+FORGET_S = 14 * 86_400.0
+UNUSED_S_MIN = 20.0
 """A machine on order is given up when it has had nothing to do for so long: needs come and go within seconds."""
 
 
@@ -25,7 +29,7 @@ def kind_of(worker: WorkerView) -> Kind:
     return (worker.provider, worker.gpu_class, worker.usd_per_hour)
 
 
-def kind_sold(offer: Offer) -> Kind:
+def kind_sold(offer: Host) -> Kind:
     return (offer.provider, offer.gpu_class, offer.usd_per_hour)
 
 
@@ -40,6 +44,8 @@ class Worth:
     again_s: float
     late: float
     boot: Boot
+    step_s: float
+    """What is paid at once."""
 
 
 @dataclass(slots=True)
@@ -65,9 +71,11 @@ class Keeper:
 
     def worth(self, kind: Kind, offer: Offer | None) -> Worth:
         boot = boot_of(self.scene.times.boot(kind[0], kind[1]))
-        paid_s = boot.mean_s if offer is None or offer.boot_billed else 0.0
+        paid_s = boot_paid_s(boot, offer)
         late = 1.0 - boot.share_below(self.target_s - self.load_s)
-        return Worth(paid_s, paid_s + self.learned.price_s * late, late, boot)
+        return Worth(
+            paid_s, paid_s + self.learned.price_s * late, late, boot, offer.granularity_s if offer else 1.0
+        )
 
     def sort(self, kind: Kind, workers: Iterable[WorkerView]) -> None:
         """Fills `kept` and `surplus` with workers of this kind. Intents that nothing needs are withdrawn for free."""
@@ -94,7 +102,7 @@ class Keeper:
         offer = self.scene.catalogue.of(spare[0])
         worth, room = self.worth(kind, offer), True
         for place, one in enumerate(spare, start=count + 1):
-            room = room and not _outlived(one, offer) and self._pays(kind, place, one, worth)
+            room = room and not self._outlived(one, offer) and self._pays(kind, place, one, worth)
             if room or not self._may_end(one, offer):
                 self.kept.add(one.id)
             else:
@@ -111,14 +119,25 @@ class Keeper:
         kind = kind_sold(fit.offer)
         worth = self.worth(kind, fit.offer)
         rank = self.learned.rank(kind, place) or Rank(None)
-        return keeping_s(rank.pauses_s, 0.0, worth.again_s) + worth.start_s < worth.again_s
+        return (
+            keeping_s(rank.pauses_s, 0.0, worth.again_s, fit.offer.granularity_s) + worth.start_s
+            < worth.again_s
+        )
+
+    def paused_too_long(self) -> frozenset[str]:
+        """Machines that take no jobs and that we pay for."""
+        limit_s = self.scene.policy.idle_s_usual
+        paused = (one for one in self.scene.snapshot.workers if one.paused and may_go(one))
+        return frozenset([one.id for one in paused if one.spare_s > limit_s])
 
     def _pays(self, kind: Kind, place: int, worker: WorkerView, worth: Worth) -> bool:
+        if not worker.usd_per_hour:
+            return True
         rank = self.learned.rank(kind, place)
         if rank is None and worker.state in ORDERED:
             return False
         age_s = worker.spare_s if rank is None else rank.age_s(self._now_s())
-        keep_s = keeping_s(rank.pauses_s if rank else (), age_s, worth.again_s)
+        keep_s = keeping_s(rank.pauses_s if rank else (), age_s, worth.again_s, worth.step_s)
         if worker.state in ORDERED and worth.start_s:
             keep_s += worth.boot.rest_s(worker.ordered_s)
         return keep_s < worth.again_s
@@ -128,10 +147,22 @@ class Keeper:
         quick enough for jobs to wait for them, none.
         """
         worth = self.worth(kind_sold(offer), offer)
-        return int(worth.late * trend.growth(span_s(worth.boot)) * worth.boot.mean_s)
+        return int(GROWTH_WEIGHT * worth.late * trend.growth(span_s(worth.boot)) * worth.boot.mean_s)
 
     def _now_s(self) -> float:
         return self.scene.snapshot.now_s
+
+    def _outlived(self, worker: WorkerView, offer: Offer | None) -> bool:
+        """Idle for longer than may be, or of an old lease with a hard end: the next job gets a fresh one."""
+        if worker.state in ORDERED:
+            return False
+        policy = self.scene.policy
+        idle_s = policy.idle_s if worker.usd_per_hour else policy.idle_s_usual
+        grace_s = 0.0 if worker.jobs_done else policy.grace_s
+        if idle_s is not None and worker.spare_s > max(idle_s, grace_s):
+            return True
+        replace_s = offer.replace_after_s if offer else None
+        return replace_s is not None and worker.lease_age_s > replace_s
 
     def _may_end(self, worker: WorkerView, offer: Offer | None) -> bool:
         """What is paid is used up, and an order has had nothing to do for a while."""
@@ -143,12 +174,6 @@ class Keeper:
                 self.next_s = min(self.next_s, left_s)
             return left_s <= 0
         return paid_left_s(worker, offer) <= PAID_MARGIN_S
-
-
-def _outlived(worker: WorkerView, offer: Offer | None) -> bool:
-    """An old lease with a hard end is not kept waiting: the next job gets a fresh one."""
-    replace_s = offer.replace_after_s if offer else None
-    return replace_s is not None and worker.state not in ORDERED and worker.lease_age_s > replace_s
 
 
 def _oldest_order(worker: WorkerView) -> tuple[float, str]:
@@ -165,7 +190,7 @@ def trends_after(
 ) -> dict[Kind, Trend]:
     """What is needed at the very first look is not taken for growth."""
     found, first = {}, not learned.trends
-    for kind in sorted(learned.trends.keys() | needed.keys()):
+    for kind in sorted(learned.ranks.keys() | needed.keys()):
         count = needed.get(kind, 0)
         known = count if first else 0
         before = learned.trends.get(kind, Trend(known, known, now_s))
@@ -174,7 +199,9 @@ def trends_after(
 
 
 def ranks_after(learned: Learned, needed: Mapping[Kind, int], now_s: float) -> dict[Kind, tuple[Rank, ...]]:
-    return {
+    """Kinds that nobody needed for long are forgotten: prices change."""
+    found = {
         kind: ranked(learned.ranks.get(kind, ()), needed.get(kind, 0), now_s)
         for kind in sorted(learned.ranks.keys() | needed.keys())
     }
+    return {kind: ranks for kind, ranks in found.items() if ranks and ranks[0].age_s(now_s) < FORGET_S}

@@ -12,7 +12,7 @@ from scaling.place import Host, outlasts, runnable
 from scaling.policy import Policy
 from scaling.snapshot import Need, WorkerView
 from scaling.states import WorkerState
-from scaling.whatif.boots import boot_of
+from scaling.whatif.boots import Boot, boot_of
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class Lane:
     """One slot. `free_s` is when it is free, by now; what is given to it moves that on.
 
     `ready`: its machine has booted. `now`: a job that is given to it first begins at once. `jobs` counts what was given
-    to it.
+    to it. `too_late`: the first of them begins late there. A machine on order has its `boot`, and how old that is.
     """
 
     worker_id: str
@@ -53,6 +53,9 @@ class Lane:
     ready: bool = True
     now: bool = False
     jobs: int = 0
+    too_late: bool = False
+    boot: Boot | None = None
+    age_s: float = 0.0
 
     def entry(self) -> "tuple[float, float, int, Lane]":
         return (self.free_s, self.idle_s, self.number, self)
@@ -97,6 +100,7 @@ class Lanes:
     def __init__(self, times: Times) -> None:
         self._times = times
         self.lanes: list[Lane] = []
+        self.on_order: list[Lane] = []
         self._sorts: dict[LaneKey, Sort] = {}
         self._tasks: dict[tuple[object, ...], Task] = {}
         self._by_name: dict[str, list[Lane]] = {}
@@ -112,6 +116,8 @@ class Lanes:
 
     def add(self, lane: Lane) -> None:
         self.lanes.append(lane)
+        if not lane.ready:
+            self.on_order.append(lane)
         for name in lane.resident:
             self._remember(name, lane)
         heapq.heappush(lane.sort.heap, lane.entry())
@@ -149,6 +155,19 @@ class Lanes:
         """The one that is free first, whatever it has in memory, and then the last used."""
         able = [one.first() for one in self._sorts.values() if one.heap and self.run(task, one)]
         return min(able)[-1] if able else None
+
+    def likeliest(self, task: Task, due_s: float) -> Lane | None:
+        """Of the machines on order that have nothing to do yet, the one that may begin such a job by then: the one
+        that does with the most certainty.
+        """
+        best, best_share = None, 0.0
+        for lane in self.on_order:
+            if lane.boot is None or lane.jobs or not (run := self.run(task, lane.sort)):
+                continue
+            share = lane.boot.share_within(due_s - run.load_s, lane.age_s) if due_s > run.load_s else 0.0
+            if share > best_share:
+                best, best_share = lane, share
+        return best
 
     def give(self, lane: Lane, task: Task) -> None:
         """A job runs there, after the load that it may wait for."""
@@ -222,7 +241,11 @@ def lanes_of(
         ready = worker.state not in ORDERED
         for free_s, idle_s, resident, now in _slots(worker, catalogue, times, policy):
             place = len(lanes.lanes)
-            lanes.add(Lane(worker.id, sort, idle_s, free_s, resident, place, place, ready, now))
+            lane = Lane(worker.id, sort, idle_s, free_s, resident, place, place, ready, now)
+            if not ready:
+                lane.boot = boot_of(times.boot(worker.provider, worker.gpu_class))
+                lane.age_s = worker.ordered_s
+            lanes.add(lane)
     return lanes
 
 

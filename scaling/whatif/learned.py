@@ -5,8 +5,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 from scaling.snapshot import Memory
+from scaling.whatif.boots import STEP_S_MIN
 
 LATE_SHARE = 0.04
 """So many jobs may be late, for a p95 that is met with something to spare."""
@@ -67,21 +69,23 @@ class Trend:
         return Trend(self.slow + weight * (self.last - self.slow), needed, now_s)
 
     def growth(self, span_s: float) -> float:
-        """Machines a second, while more are needed than before; else 0."""
-        return max(0.0, self.last - self.slow) / span_s
+        """Machines a second, while more than one more are needed than before; else 0."""
+        return max(0.0, self.last - self.slow - 1.0) / span_s
 
 
-def keeping_s(pauses_s: Sequence[float], age_s: float, again_s: float) -> float:
+def keeping_s(pauses_s: Sequence[float], age_s: float, again_s: float, step_s: float) -> float:
     """The expected cost, in seconds of its machine, of the best way to keep one that was not needed for `age_s`.
 
     To end it and to need it again costs `again_s`. If it pays to end it at once, the result is at least that. The
     pauses that were longer than this one so far say how long it may last yet; that it lasts for good counts as one
-    more. (Ski rental with known pauses; see docs/policies.md.)
+    more. It is paid for in steps. (Ski rental with known pauses; see docs/policies.md.)
     """
     if len(pauses_s) < PAUSES_MIN:
         return 0.0 if age_s < min(again_s, max(UNKNOWN_S, UNKNOWN_SHARE * again_s)) else math.inf
     ordered = sorted(pauses_s)
     rests = [one - age_s for one in ordered[bisect_right(ordered, age_s) :]]
+    if step_s > STEP_S_MIN:
+        rests = [math.ceil(one / step_s) * step_s for one in rests]
     whole, best_s = len(rests) + 1, math.inf
     for ended, (rest_s, spent_s) in enumerate(zip(rests, accumulate(rests), strict=True), start=1):
         best_s = min(best_s, spent_s + (whole - ended) * (rest_s + again_s))
@@ -138,24 +142,43 @@ def late_share(hard: float) -> float:
 def recall(memory: Memory, price_s: float = PRICE_S) -> Learned:
     """What was written by `written`; nothing but a first price is known where that is not what it is."""
     try:
-        return Learned(
-            float(memory["log_price"]),  # type: ignore[arg-type]
-            {
-                _kind(row): tuple(
-                    [Rank(None if since is None else float(since), tuple(pauses)) for since, pauses in row[3]]
-                )
-                for row in memory["ranks"]  # type: ignore[attr-defined]
-            },
-            dict(memory["unused"]),  # type: ignore[call-overload]
-            {_kind(row): Trend(*map(float, row[3])) for row in memory["trends"]},  # type: ignore[attr-defined,arg-type]
+        learned = Learned(
+            _number(memory["log_price"]),
+            {_kind(row): tuple([_rank(*one) for one in row[3]]) for row in _rows(memory["ranks"])},
+            {str(name): _number(since_s) for name, since_s in dict(memory["unused"]).items()},  # type: ignore[call-overload]
+            {_kind(row): _trend(*row[3]) for row in _rows(memory["trends"])},
         )
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return Learned(math.log(price_s))
+    return learned
+
+
+def _rows(value: object) -> Sequence[Sequence[Any]]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("no list")
+    return value
+
+
+def _rank(since_s: object, pauses_s: Sequence[float]) -> Rank:
+    """There are thousands of pauses at every look, and their sum says whether all are numbers."""
+    if not math.isfinite(sum(pauses_s)):
+        raise ValueError("no number")
+    return Rank(None if since_s is None else _number(since_s), tuple(pauses_s))
+
+
+def _trend(slow: object, last: object, at_s: object) -> Trend:
+    return Trend(_number(slow), int(_number(last)), _number(at_s))
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("no number")
+    return float(value)
 
 
 def _kind(row: Sequence[object]) -> Kind:
     provider, gpu_class, usd_per_hour = row[:3]
-    return (str(provider), str(gpu_class), float(usd_per_hour))  # type: ignore[arg-type]
+    return (str(provider), str(gpu_class), _number(usd_per_hour))
 
 
 def written(learned: Learned) -> Memory:

@@ -11,11 +11,12 @@ from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Fit
 from scaling.demand.rooms import Rooms
 from scaling.demand.walk import REFUSALS, Demand, Scene, claim_order
+from scaling.place import Patience
 from scaling.plan import Blocked, Hold, Launch
 from scaling.snapshot import JobGroup, Need, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after, trends_after
-from scaling.whatif.lanes import lanes_of
+from scaling.whatif.lanes import Lane, lanes_of
 from scaling.whatif.learned import Kind, Learned, first_price_s, late_share, recall, written
 from scaling.whatif.orders import CONFIRM_S, Draft, New, Terms, draft, machines, soonest
 from scaling.whatif.target import target_of, usual_load_s
@@ -41,32 +42,65 @@ class Orders:
     kinds: Counter[Kind] = field(default_factory=Counter)
     refused: dict[str, tuple[Refusal, int]] = field(default_factory=dict)
     _ledger: Ledger | None = None
-    """Made for the first order."""
+    """Made when it is first asked."""
 
     def order(self, fits: Sequence[Fit], reason: str) -> bool:
         """The first of these that may be leased now, or was to be leased already; False if there is none."""
-        for fit in fits:
-            if self._renewed(kind_sold(fit.offer)):
-                return True
+        if self.renew(fits):
+            return True
         if len(self.launches) >= self.room:
             return False
-        ledger = self._ledger = self._ledger or self.scene.ledger()
-        refusals: list[Refusal] = []
+        ledger = self._account()
         for fit in fits:
-            refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
-            if refusal is None:
+            if ledger.offer_refusal(fit.offer, fit.cost_usd) is None:
                 ledger.add_launch(fit.offer, fit.cost_usd)
                 self._launch(fit, reason)
                 return True
-            refusals.append(refusal)
-        for refusal in sorted(refusals, key=lambda one: REFUSALS.index(one.code))[:1]:
+        if refusal := self.refusal(fits):
             self.refused[refusal.code] = (refusal, self.refused.get(refusal.code, (refusal, 0))[1] + 1)
         return False
 
+    def renew(self, fits: Sequence[Fit]) -> bool:
+        """Whether one of these was to be leased already; then it stays so."""
+        return bool(self.intents) and any(self._renewed(kind_sold(fit.offer)) for fit in fits)
+
+    def to_be_had(self, fits: Sequence[Fit]) -> Sequence[Fit]:
+        """The same, with those at the end that may not be leased now."""
+        if len(fits) < 2 or not self._is_refused(fits[0]):
+            return fits
+        return sorted(fits, key=self._is_refused)
+
+    def refusal(self, fits: Sequence[Fit]) -> Refusal | None:
+        """Why none of these may be leased: what ops can change is told first. None, if one may."""
+        ledger, refusals = self._account(), []
+        for fit in fits:
+            refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
+            if refusal is None or self.intents.get(kind_sold(fit.offer)):
+                return None
+            refusals.append(refusal)
+        return min(refusals, key=lambda one: REFUSALS.index(one.code), default=None)
+
+    def _is_refused(self, fit: Fit) -> bool:
+        return self.refusal((fit,)) is not None
+
+    def _account(self) -> Ledger:
+        self._ledger = self._ledger or self.scene.ledger()
+        return self._ledger
+
+    def delays_s(self) -> Iterator[float]:
+        """In how many seconds each is to be bought, of the launches and of the renewed."""
+        yield from (one.delay_s for one in self.launches)
+        yield from (
+            one.buy_in_s for one in self.scene.supply if one.id in self.renewed and one.buy_in_s > 0.0
+        )
+
     def _renewed(self, kind: Kind) -> bool:
-        if not self.intents.get(kind):
+        left = self.intents.get(kind)
+        if not left:
             return False
-        self.renewed.add(self.intents[kind].popleft())
+        self.renewed.add(left.popleft())
+        if not left:
+            del self.intents[kind]
         self.kinds[kind] += 1
         return True
 
@@ -88,7 +122,8 @@ class Look:
         self._rooms = Rooms(snapshot.limits, snapshot.running)
         self._blocked: list[Blocked] = []
         groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
-        self._groups = [(one, scene.catalogue.fits(one.need)) for one in groups]
+        self._orders = Orders(scene, scene.policy.launches_per_step_max, _intents(scene.supply))
+        self._groups = [(one, self._orders.to_be_had(scene.catalogue.fits_for(one))) for one in groups]
         target = target_of(scene.policy, snapshot, scene.times)
         self._target_s = target.wait_s
         apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
@@ -110,22 +145,27 @@ class Look:
         needed = self._at_work()
         self._ride()
         used = needed | self._riding()
-        orders = Orders(self._scene, self._scene.policy.launches_per_step_max, self._intents())
+        orders = self._orders
         for one in plan.due:
             orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
+        for one in plan.soon:
+            orders.renew(one.asks[0].fits)
         keeper = self._keep(used, needed)
-        learned = self._learn(plan, keeper, orders)
-        self._order_again(plan.instant, keeper, orders)
+        again = _again(plan.instant, self._lanes.lanes)
+        learned = self._learn(plan, keeper, orders, again)
+        self._order_again(again, keeper, orders)
         self._order_ahead(keeper, learned, orders)
         self._order_for_backlog(asks, overflow_s, orders)
         return Demand(
             launches=tuple(orders.launches),
             used=used | keeper.kept | orders.renewed,
             blocked=(*self._blocked, *_refused(orders)),
-            surplus=frozenset(keeper.surplus),
+            surplus=frozenset(keeper.surplus) | keeper.paused_too_long(),
             holds=tuple([Hold(one.need, one.held) for one in asks if one.held]),
-            look_again_s=soonest((plan.next_s, keeper.next_s, *self._buys_s(), self._stale_in_s(asks))),
-            patience_s=self._target_s,
+            look_again_s=soonest(
+                (plan.next_s, keeper.next_s, *orders.delays_s(), self._stale_in_s(asks) or math.inf)
+            ),
+            patience=Patience(self._target_s, usual_load_s(self._snapshot)),
             memory=written(learned),
         )
 
@@ -139,17 +179,21 @@ class Look:
         given = [one.worker_id for one in self._lanes.lanes if one.jobs]
         return frozenset([*given, *[one.id for one in self._scene.supply if one.busy]])
 
-    def _learn(self, plan: Draft, keeper: Keeper, due: Orders) -> Learned:
+    def _learn(self, plan: Draft, keeper: Keeper, due: Orders, again: Sequence[New]) -> Learned:
         """A rank is needed when its machine has work, or would have it if it were there."""
         instant = Counter([kind_sold(one.fit.offer) for one in plan.instant])
+        growing = keeper.at_work + Counter([kind_sold(one.fit.offer) for one in again])
         now_s = self._snapshot.now_s
         ranks = ranks_after(self._learned, keeper.at_work + due.kinds + instant, now_s)
-        trends = trends_after(self._learned, keeper.at_work + instant, self._scene.times, now_s)
+        trends = trends_after(self._learned, growing, self._scene.times, now_s)
         return replace(self._learned, ranks=ranks, unused=keeper.unused, trends=trends)
 
     def _asks(self, group: JobGroup, fits: Sequence[Fit]) -> Iterator[Ask]:
         """None where nothing that is there or for sale can run it, or no more of its jobs may begin."""
         task = self._lanes.task(group.need)
+        if not self._lanes.first(task) and (refusal := self._orders.refusal(fits)):
+            self._blocked.append(Blocked(refusal.code, refusal.reason, group.need, group.count))
+            return
         if not fits and not self._lanes.first(task):
             self._blocked.append(no_machine(group.need, self._snapshot, group.count))
             return
@@ -193,10 +237,10 @@ class Look:
             keeper.sort(kind, workers)
         return keeper
 
-    def _order_again(self, instant: Sequence[New], keeper: Keeper, orders: Orders) -> None:
+    def _order_again(self, again: Sequence[New], keeper: Keeper, orders: Orders) -> None:
         """Machines that come too late for the jobs that need them now, where they will be needed again."""
         needed = keeper.at_work.copy()
-        for one in instant:
+        for one in again:
             kind = kind_sold(one.fit.offer)
             needed[kind] += 1
             place = self._present(kind, orders) + 1
@@ -239,17 +283,6 @@ class Look:
         left_s = STALE_TARGETS * self._target_s - oldest_late_s([one for one in asks if one.fits])
         return max(0.0, left_s)
 
-    def _intents(self) -> dict[Kind, deque[str]]:
-        """The soonest first."""
-        found: dict[Kind, deque[str]] = {}
-        for one in sorted(self._scene.supply, key=lambda one: (one.buy_in_s, one.id)):
-            if one.state is W.INTENDED:
-                found.setdefault(kind_of(one), deque()).append(one.id)
-        return found
-
-    def _buys_s(self) -> Iterator[float]:
-        return (one.buy_in_s for one in self._scene.supply if one.state is W.INTENDED)
-
     def _why(self, need: Need, count: int) -> str:
         jobs = f"{count} {need.engine} job{'s' if count > 1 else ''}"
         return f"{jobs} would wait longer than {self._target_s:.0f} s on the machines there are"
@@ -262,6 +295,28 @@ def _by_kind(supply: Sequence[WorkerView]) -> dict[Kind, list[WorkerView]]:
         if not one.owned:
             found.setdefault(kind_of(one), []).append(one)
     return found
+
+
+def _intents(supply: Sequence[WorkerView]) -> dict[Kind, deque[str]]:
+    """Those of each kind, the soonest first."""
+    found: dict[Kind, deque[str]] = {}
+    for one in sorted(supply, key=lambda one: (one.buy_in_s, one.id)):
+        if one.state is W.INTENDED:
+            found.setdefault(kind_of(one), deque()).append(one.id)
+    return found
+
+
+def _again(instant: Sequence[New], lanes: Sequence[Lane]) -> Sequence[New]:
+    """Without as many of each kind as are booting for jobs that will be late there."""
+    under_way = Counter([kind_sold(one.sort.host) for one in lanes if one.too_late and not one.ready])
+    left = []
+    for one in instant:
+        kind = kind_sold(one.fit.offer)
+        if under_way[kind]:
+            under_way[kind] -= 1
+        else:
+            left.append(one)
+    return left
 
 
 def _refused(orders: Orders) -> Iterator[Blocked]:

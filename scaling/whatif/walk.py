@@ -2,6 +2,7 @@
 
 First each job that can begin in time where its model is in memory, also on a machine that is still busy. Then, the
 most urgent first, those that can begin in time after a load, each with all of its kind that are in time behind it.
+Then, alike, those for which a machine on order may still be in time, though it is not likely.
 What is left would be late: it asks for machines. Jobs that are late already come last, since they cannot be saved.
 """
 
@@ -100,11 +101,14 @@ def _first_place(rank: int, step: float, count: int) -> int:
 
 
 def place_in_time(asks: Sequence[Ask], lanes: Lanes) -> list[Short]:
-    """The two first passes; returns what would be late, the most urgent first."""
+    """The three first passes; returns what would be late, the most urgent first."""
     for ask in asks:
         _on_warm(ask, lanes)
     for ask in sorted([one for one in asks if one.dues], key=_urgency):
         while ask.dues and _on_cold(ask, lanes):
+            _on_warm(ask, lanes)
+    for ask in sorted([one for one in asks if one.dues], key=_urgency):
+        while ask.dues and _on_order(ask, lanes):
             _on_warm(ask, lanes)
     return sorted([Short(*due, ask) for ask in asks for due in ask.dues], key=lambda one: one.due_s)
 
@@ -147,6 +151,17 @@ def _on_cold(ask: Ask, lanes: Lanes) -> bool:
     return True
 
 
+def _on_order(ask: Ask, lanes: Lanes) -> bool:
+    """The most urgent job on a machine on order that may yet be in time: another one would hardly be so sooner."""
+    due_s, count = ask.dues[0]
+    lane = lanes.likeliest(ask.task, due_s)
+    if lane is None:
+        return False
+    _give(ask, lane, lanes)
+    ask.dues[:1] = [(due_s, count - 1)] if count > 1 else []
+    return True
+
+
 def _give(ask: Ask, lane: Lane, lanes: Lanes) -> None:
     if lane.jobs or not lane.now:
         ask.held += 1
@@ -167,6 +182,7 @@ def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float) -> float:
                 overflow_s += ask.backlog * lanes.least_service_s(ask.task)
                 break
             room -= 1
+            lane.too_late = lane.too_late or not lane.jobs
             if lanes.start_s(lane, ask.task) > horizon_s:
                 overflow_s += lanes.service_s(lane, ask.task)
             _give(ask, lane, lanes)

@@ -9,6 +9,7 @@ from api_world import served
 from orchestrator.plans.record import PlanRecord, explained
 from orchestrator.plans.seen import ROWS_MAX
 from orchestrator.store.memory import MemoryStore
+from scaling.place import Patience
 from scaling.plan import Hold, Launch, Plan
 from scaling.policy import Policy
 from scaling.snapshot import Estimate, Estimates, JobGroup, Need, Offer, Running, Snapshot, WorkerView
@@ -74,7 +75,7 @@ async def test_the_last_plan_says_what_it_saw_and_what_it_left(world, look):
     assert (group["engine"], group["count"], group["oldest_age_s"]) == ("csm", 1, 5.0)
     assert plan["seen"]["budget"]["workers"] == 1
     assert (plan["holds"], plan["actions"], plan["blocked"]) == ([], [], [])
-    assert {"look_again_s", "patience_s"} <= plan.keys()
+    assert {"look_again_s", "patience_s", "load_s"} <= plan.keys()
     assert any("Nothing launched though 1 job waiting: 1 free" in one for one in plan["not_done"])
 
 
@@ -131,7 +132,7 @@ def machine(number, **facts):
 
 
 def record_of(snapshot, plan):
-    return explained(PlanRecord(0.0, Policy(name="target"), snapshot, plan))
+    return explained(PlanRecord(0.0, Policy(name="whatif"), snapshot, plan))
 
 
 def test_a_record_has_what_was_used_and_says_nothing_of_whose_jobs_they_are():
@@ -146,7 +147,7 @@ def test_a_record_has_what_was_used_and_says_nothing_of_whose_jobs_they_are():
         ),
         waits_s=(3.0, 8.0),
     )
-    plan = Plan(holds=(Hold(SMALL, 2),), look_again_s=1.25, patience_s=45.0)
+    plan = Plan(holds=(Hold(SMALL, 2),), look_again_s=1.25, patience=Patience(45.0, 20.0))
     made = record_of(snapshot, plan)
     text = json.dumps(made, allow_nan=False)
     assert "ann" not in text
@@ -156,6 +157,7 @@ def test_a_record_has_what_was_used_and_says_nothing_of_whose_jobs_they_are():
     assert [one["engine"] for one in made["seen"]["estimates"]["service"]] == ["csm"]
     assert made["seen"]["jobs"][0]["median_age_s"] == 4.0
     assert (made["seen"]["began_since"], made["seen"]["waited_s_max"]) == (2, 8.0)
+    assert (made["patience_s"], made["load_s"]) == (45.0, 20.0)
     assert made["holds"] == [
         {
             "engine": "csm",

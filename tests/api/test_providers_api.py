@@ -42,6 +42,7 @@ async def test_a_disabled_provider_sells_nothing_until_it_is_enabled(world: Worl
     shown = (await world.http.get(f"/v1/jobs/{job['id']}")).json()
     assert "enable a provider" in shown["blocked"]
     assert (await world.http.post("/v1/providers/fake/enable")).json()["enabled"] is True
+    world.clock.advance(60.0)
     await world.orchestrator.parts.reconciler.step()
     assert len((await world.http.get("/v1/workers")).json()["items"]) == 1
 

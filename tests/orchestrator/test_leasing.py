@@ -78,7 +78,8 @@ async def scene(folder, **cloud):
     clock = ManualClock(1_800_000_000.0)
     offer = cloud.pop("offer", Offer("fake", "a10", 1.0, (CSM,)))
     made = FakeCloud(offered=(offer,), clock=clock.now, boot_s=1e9, later=lambda *_: None, **cloud)
-    settings = Settings(data=folder, providers=(), health_period_s=PERIOD_S, _env_file=None)
+    at_once = {"policy_name": "fixed", "policy_launch_delay_s_min": 0.0, "policy_launch_delay_s_max": 0.0}
+    settings = Settings(data=folder, providers=(), health_period_s=PERIOD_S, _env_file=None, **at_once)
     orchestrator = await build(settings, Address(settings, 80), MemoryStore(), clock, {"fake": made})
     await orchestrator.parts.market.refresh()
     return Scene(orchestrator, made, clock)

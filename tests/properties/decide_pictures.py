@@ -149,9 +149,10 @@ limits = st.builds(
 )
 policies = st.builds(
     Policy,
-    name=st.sampled_from(["whatif", "fixed", "target"]),
-    slack_s=st.sampled_from([0.0, 0.0, 100.0, -30.0]),
-    idle_s=st.sampled_from([5.0, 300.0]),
+    name=st.sampled_from(["whatif", "fixed"]),
+    aim=st.sampled_from(["cheap", "balanced", "fast"]),
+    target_p95_s=st.sampled_from([None, None, 5.0, 100.0, 3600.0]),
+    idle_s=st.sampled_from([None, 5.0, 300.0]),
     launch_delay_s_min=st.sampled_from([None, None, 10.0]),
     launch_delay_s_max=st.sampled_from([None, None, 20.0]),
     launches_per_step_max=st.sampled_from([1, 10, 50]),

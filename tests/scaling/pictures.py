@@ -32,6 +32,8 @@ ESTIMATES = Estimates(
 )
 WHATIF = Policy(name="whatif")
 FIXED = Policy(name="fixed")
+AGED_S = 45.0
+"""With a boot of a minute and a wait of a minute and a half to aim at, such a job needs a machine at once."""
 
 
 def need(engine="csm", **knobs):

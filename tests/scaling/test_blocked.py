@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 from pictures import (
+    AGED_S,
     CSM,
+    FIXED,
     WHATIF,
     codes,
     intent,
@@ -61,9 +63,9 @@ def test_all_fitting_offers_cool_down():
     block = only(planned(picture(jobs(), offers=[cooled])))
     assert block.code == "cooling"
     assert "90 s" in block.reason
-    assert [one.provider for one in launches(planned(picture(jobs(), offers=[cooled, offer("b", 5.0)])))] == [
-        "b"
-    ]
+    assert [
+        one.provider for one in launches(planned(picture(jobs(), offers=[cooled, offer("b", 5.0)]), FIXED))
+    ] == ["b"]
 
 
 def test_sold_out():
@@ -86,7 +88,7 @@ def test_every_worker_that_is_not_gone_counts_for_the_limit(state):
 def test_the_limits_of_a_provider_leave_the_others_free():
     policy = replace(WHATIF, provider_limits={"cloud": Limits(workers_max=0)})
     assert only(planned(picture(jobs()), policy)).code == "budget_workers"
-    plan = planned(picture(jobs(), offers=[offer(), offer("b", 5.0)]), policy)
+    plan = planned(picture(jobs(oldest_age_s=AGED_S), offers=[offer(), offer("b", 5.0)]), policy)
     assert [one.provider for one in launches(plan)] == ["b"]
 
 
@@ -115,7 +117,7 @@ def test_money_per_day_counts_what_is_promised():
 
 
 def test_a_group_that_has_a_machine_is_not_blocked_though_it_wants_another():
-    policy = replace(WHATIF, limits=Limits(workers_max=1))
+    policy = replace(FIXED, limits=Limits(workers_max=1))
     [block] = planned(picture(jobs(50), workers=[ready("w1", busy_s=0)]), policy).blocked
     assert (block.code, block.need) == ("budget_workers", None)
     assert block.count > 40

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from pictures import WHATIF, intent, jobs, need, offer, picture, ready
+from pictures import FIXED, intent, jobs, need, offer, picture, ready
 
 from scaling.check import PlanError, check
 from scaling.plan import Blocked, Buy, Drain, Launch, Plan, Stop, Withdraw
@@ -15,7 +15,7 @@ LOW = jobs(9, of=need(low_priority=True))
 FLEET = [ready("w1"), ready("w2", busy_s=5), intent("w3", buy_in_s=4), intent("w4")]
 
 
-def verdict(*actions, policy=WHATIF, groups=(jobs(9),), workers=tuple(FLEET), offers=(offer(),), **knobs):  # noqa: B008
+def verdict(*actions, policy=FIXED, groups=(jobs(9),), workers=tuple(FLEET), offers=(offer(),), **knobs):  # noqa: B008
     check(picture(*groups, workers=workers, offers=offers, **knobs), policy, Plan(actions))
 
 
@@ -49,11 +49,11 @@ def test_unlawful_actions(actions, says):
 @pytest.mark.parametrize(
     ("knobs", "says"),
     [
-        ({"policy": replace(WHATIF, launches_per_step_max=0)}, "in one step"),
-        ({"policy": replace(WHATIF, limits=Limits(workers_max=4))}, "workers in all"),
-        ({"policy": replace(WHATIF, limits=Limits(None, usd_per_hour_max=4.5))}, "USD/hour in all"),
-        ({"policy": replace(WHATIF, provider_limits={"cloud": Limits(4)})}, "workers cloud"),
-        ({"policy": replace(WHATIF, usd_per_day_max=3.0), "usd_today": 3.0}, "day's budget"),
+        ({"policy": replace(FIXED, launches_per_step_max=0)}, "in one step"),
+        ({"policy": replace(FIXED, limits=Limits(workers_max=4))}, "workers in all"),
+        ({"policy": replace(FIXED, limits=Limits(None, usd_per_hour_max=4.5))}, "USD/hour in all"),
+        ({"policy": replace(FIXED, provider_limits={"cloud": Limits(4)})}, "workers cloud"),
+        ({"policy": replace(FIXED, usd_per_day_max=3.0), "usd_today": 3.0}, "day's budget"),
         ({"offers": [offer(cooled_s=1.0)]}, "cools down"),
         ({"offers": [offer(count_max=2)]}, "no 1 more"),
         ({"groups": [LOW]}, "no waiting job"),
@@ -69,8 +69,8 @@ def test_unlawful_launches(knobs, says):
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
-        (replace(WHATIF, limits=Limits(workers_max=2)), "buys more"),
-        (replace(WHATIF, usd_per_day_max=3.0), "day's budget"),
+        (replace(FIXED, limits=Limits(workers_max=2)), "buys more"),
+        (replace(FIXED, usd_per_day_max=3.0), "day's budget"),
     ],
 )
 def test_unlawful_purchases(policy, says):
@@ -86,4 +86,4 @@ def test_the_dead_and_the_endlessly_draining_may_be_stopped_with_a_job():
 
 def test_a_block_says_why():
     with pytest.raises(PlanError, match="code or reason"):
-        check(picture(), WHATIF, Plan(blocked=(Blocked("no_offer", ""),)))
+        check(picture(), FIXED, Plan(blocked=(Blocked("no_offer", ""),)))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from pictures import WHATIF, drains, jobs, launches, offer, ordered, picture, planned, ready, stops
+from pictures import AGED_S, WHATIF, drains, jobs, launches, offer, ordered, picture, planned, ready, stops
 
 from scaling.policy import Limits
 from scaling.snapshot import Estimate, Estimates
@@ -44,7 +44,7 @@ def test_an_owners_machine_that_is_offline_is_no_supply():
 def test_an_owners_machine_is_not_in_the_budget():
     one = replace(WHATIF, limits=Limits(workers_max=1))
     own = ready("w1", owned=True, provider="buffer", busy_s=1.0)
-    assert len(launches(planned(picture(jobs(count=3), workers=[own]), one))) == 1
+    assert len(launches(planned(picture(jobs(3, oldest_age_s=AGED_S), workers=[own]), one))) == 1
 
 
 def test_probes_speak_for_a_machine_whose_agent_is_elsewhere():
@@ -148,7 +148,7 @@ def test_work_goes_to_the_last_used_so_that_the_surplus_ages_out():
 
 def test_what_is_paid_already_is_used_up():
     hourly = [offer(granularity_s=3600.0)]
-    early = ready("w1", idle_s=900, lease_age_s=1200)
+    early = ready("w1", idle_s=1900, lease_age_s=2000)
     late = replace(early, lease_age_s=3560)
     assert planned(picture(workers=[early], offers=hourly)).actions == ()
     assert drains(planned(picture(workers=[late], offers=hourly))) == ["w1"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from pictures import (
+    AGED_S,
     FIXED,
     WHATIF,
     buys,
@@ -61,7 +62,10 @@ def test_counts_are_by_each_of_the_three():
 def test_no_machine_is_ordered_for_jobs_that_may_not_run(policy):
     """Twenty jobs, three may run, one does: two machines."""
     snapshot = picture(
-        jobs(20, ANN), offers=EAGER, limits=owners(ann=3), running=RunningCounts(owners={"ann": 1})
+        jobs(20, ANN, oldest_age_s=AGED_S),
+        offers=EAGER,
+        limits=owners(ann=3),
+        running=RunningCounts(owners={"ann": 1}),
     )
     plan = planned(snapshot, policy)
     assert len(launches(plan)) == 2
@@ -74,7 +78,7 @@ def test_no_machine_is_ordered_for_jobs_that_may_not_run(policy):
 def test_a_user_at_the_limit_is_in_nobodys_way():
     snapshot = picture(
         jobs(20, ANN, oldest_age_s=500),
-        jobs(2, BOB),
+        jobs(2, BOB, oldest_age_s=AGED_S),
         offers=EAGER,
         limits=owners(ann=1),
         running=RunningCounts(owners={"ann": 1}),
@@ -123,7 +127,9 @@ def test_what_no_budget_allows_takes_nobodys_place():
     dear = replace(ANN, priority=9, gpu_class="h100")
     sold = [*EAGER, replace(offer("dear", 90.0), gpu_class="h100")]
     tight = replace(WHATIF, limits=replace(WHATIF.limits, usd_per_hour_max=2.0))
-    plan = planned(picture(jobs(3, dear), jobs(3, ANN), offers=sold, limits=owners(ann=1)), tight)
+    plan = planned(
+        picture(jobs(3, dear), jobs(3, ANN, oldest_age_s=AGED_S), offers=sold, limits=owners(ann=1)), tight
+    )
     assert [one.provider for one in launches(plan)] == ["cloud"]
 
 
@@ -135,7 +141,7 @@ def test_low_priority_is_held_back_too():
 
 def test_an_intent_for_jobs_that_may_not_run_any_more_is_withdrawn():
     fleet = [intent("w1"), intent("w2")]
-    snapshot = picture(jobs(2, ANN), workers=fleet, offers=EAGER)
+    snapshot = picture(jobs(2, ANN, oldest_age_s=AGED_S), workers=fleet, offers=EAGER)
     assert buys(planned(snapshot)) == ["w1", "w2"]
     assert withdrawals(planned(replace(snapshot, limits=owners(ann=0)))) == ["w1", "w2"]
     assert len(withdrawals(planned(replace(snapshot, limits=owners(ann=1))))) == 1
@@ -144,18 +150,18 @@ def test_an_intent_for_jobs_that_may_not_run_any_more_is_withdrawn():
 def test_a_plan_that_buys_for_held_jobs_is_refused():
     full = picture(jobs(5, ANN), limits=owners(ann=2), running=RunningCounts(owners={"ann": 2}))
     with pytest.raises(PlanError, match="no waiting job may ask for it"):
-        check(full, WHATIF, Plan((LAUNCH,)))
+        check(full, FIXED, Plan((LAUNCH,)))
     almost = replace(full, running=RunningCounts(owners={"ann": 1}))
-    check(almost, WHATIF, Plan((LAUNCH,)))
+    check(almost, FIXED, Plan((LAUNCH,)))
     with pytest.raises(PlanError, match="2 launches are more"):
-        check(almost, WHATIF, Plan((LAUNCH, LAUNCH)))
+        check(almost, FIXED, Plan((LAUNCH, LAUNCH)))
 
 
 def test_a_plan_may_buy_for_those_beside_the_held():
     mixed = picture(jobs(5, ANN), jobs(1, BOB), limits=owners(ann=0))
-    check(mixed, WHATIF, Plan((LAUNCH,)))
+    check(mixed, FIXED, Plan((LAUNCH,)))
     with pytest.raises(PlanError, match="2 launches are more"):
-        check(mixed, WHATIF, Plan((LAUNCH, LAUNCH)))
+        check(mixed, FIXED, Plan((LAUNCH, LAUNCH)))
 
 
 LONG = need(queue="long-high")

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
 from pictures import (
+    AGED_S,
     FIXED,
     WHATIF,
     buys,
@@ -59,16 +61,18 @@ def test_an_intent_is_not_bought_once_the_day_is_spent():
 
 def test_an_intent_of_an_offer_that_cools_down_makes_room_for_another():
     offers = [offer(cooled_s=100.0), offer("other", 2.0)]
-    plan = planned(picture(jobs(), workers=[intent("w1")], offers=offers))
+    plan = planned(picture(jobs(oldest_age_s=AGED_S), workers=[intent("w1")], offers=offers))
     assert withdrawals(plan) == ["w1"]
     assert [one.provider for one in launches(plan)] == ["other"]
 
 
-def test_an_intent_is_kept_where_the_walk_would_order_its_like():
-    """An eager offer of two slots and a full fleet: the jobs went to the new order, and the intent was withdrawn."""
+@pytest.mark.parametrize("policy", [WHATIF, FIXED])
+def test_an_intent_is_kept_where_its_like_would_be_ordered(policy):
+    """An offer of two slots and a full fleet: the jobs went to the new order, and the intent was withdrawn."""
     eager = offer(boot_billed=False, capacity=2)
-    full = replace(WHATIF, limits=Limits(workers_max=3))
+    full = replace(policy, limits=Limits(workers_max=3))
     workers = [ready("w1", busy_s=0), ready("w2", busy_s=0), intent("w3")]
-    plan = planned(picture(jobs(3), jobs(1, need(priority=5)), workers=workers, offers=[eager]), full)
+    waiting = jobs(30, oldest_age_s=AGED_S), jobs(1, need(priority=5), oldest_age_s=AGED_S)
+    plan = planned(picture(*waiting, workers=workers, offers=[eager]), full)
     assert (withdrawals(plan), launches(plan)) == ([], [])
     assert buys(plan) == ["w3"]

@@ -1,9 +1,10 @@
-"""Given this picture, this plan: when the what-if rule asks for another machine."""
+"""Given this picture, this plan: when the default policy asks for a machine, keeps one, and lets one go."""
 
 from dataclasses import replace
 
 import pytest
 from pictures import (
+    AGED_S,
     BOOT_S,
     CSM,
     ESTIMATES,
@@ -11,6 +12,7 @@ from pictures import (
     WHISPER,
     buys,
     codes,
+    drains,
     intent,
     jobs,
     launches,
@@ -20,18 +22,46 @@ from pictures import (
     picture,
     planned,
     ready,
+    stops,
     withdrawals,
 )
 
 from scaling.snapshot import Estimate, Estimates
 from scaling.states import WorkerState
 
+MINUTE = replace(WHATIF, target_p95_s=60.0)
+HOUR = replace(WHATIF, target_p95_s=3600.0)
+KIND = ["cloud", "a10", 1.0]
 
-def test_an_empty_fleet_and_one_job_launch_one():
-    [launch] = launches(planned(picture(jobs())))
+
+def aged(count=1, age_s=AGED_S, **knobs):
+    return jobs(count, oldest_age_s=age_s, **knobs)
+
+
+def knowing(pauses_s, since_s=None, machines=1, price_log=6.5):
+    """A memory of machines that were not needed for so long, time and again."""
+    ranks = [[since_s, pauses_s]] * machines
+    return {"log_price": price_log, "ranks": [[*KIND, ranks]], "unused": {}, "trends": []}
+
+
+def test_an_empty_fleet_and_one_job_launch_one_with_a_short_second_look():
+    [launch] = launches(planned(picture(aged())))
     assert (launch.provider, launch.gpu_class, launch.usd_per_hour) == ("cloud", "a10", 1.0)
-    assert launch.delay_s == 0
-    assert "no worker" in launch.reason
+    assert launch.delay_s == 2.0
+    assert "1 csm job would wait longer than 90 s" in launch.reason
+
+
+def test_a_machine_is_ordered_at_the_last_moment_that_is_early_enough():
+    fresh = planned(picture(jobs()), HOUR)
+    assert launches(fresh) == []
+    assert 0 < fresh.look_again_s < 3600 - BOOT_S
+    old = planned(picture(aged(age_s=3600 - 1.5 * BOOT_S)), HOUR)
+    assert len(launches(old)) == 1
+
+
+def test_what_costs_nothing_is_ordered_at_once():
+    [launch] = launches(planned(picture(jobs(), offers=[offer(usd_per_hour=0.0)]), HOUR))
+    assert launch.delay_s == 0.0
 
 
 def test_no_job_means_no_action():
@@ -47,11 +77,12 @@ def test_a_slot_that_is_free_before_a_boot_would_end_is_waited_for():
     assert launches(planned(picture(jobs(), workers=[ready("w1", busy_s=10)]))) == []
 
 
-def test_jobs_beyond_what_the_fleet_ends_in_a_boot_time_get_a_machine():
-    """One worker is free in 20 s and then every 30 s: two jobs start within 60 s, the third does not."""
+def test_jobs_that_the_fleet_begins_within_the_target_get_no_machine():
+    """One worker is free in 20 s and then every 30 s: three jobs begin within 90 s, six within three minutes."""
     fleet = [ready("w1", busy_s=10)]
-    assert launches(planned(picture(jobs(2), workers=fleet))) == []
-    assert len(launches(planned(picture(jobs(3), workers=fleet)))) == 1
+    assert launches(planned(picture(jobs(3), workers=fleet))) == []
+    assert len(launches(planned(picture(jobs(6), workers=fleet), MINUTE))) >= 1
+    assert launches(planned(picture(jobs(6), workers=fleet), HOUR)) == []
 
 
 def test_machines_on_order_are_supply_in_every_state():
@@ -61,10 +92,16 @@ def test_machines_on_order_are_supply_in_every_state():
         assert launches(plan) == []
 
 
-def test_pending_capacity_counts_what_it_will_serve_and_not_only_one_job():
-    """One launch serves the next job too when that would start before a second machine is up."""
-    quick = Estimates(service={("csm", "", "a10"): Estimate(1.0, 2.0, 50)}, boot=ESTIMATES.boot)
-    assert len(launches(planned(picture(jobs(40), estimates=quick), replace(WHATIF, slack_s=60.0)))) == 1
+def test_one_machine_is_drafted_for_all_jobs_that_it_begins_in_time():
+    quick = Estimates(service={("csm", "", "a10"): Estimate(0.1, 0.2, 50)}, boot=ESTIMATES.boot)
+    assert len(launches(planned(picture(aged(30, 30.0), estimates=quick)))) == 1
+
+
+def test_models_share_a_machine_that_is_drafted():
+    small, large = need(model="small"), need(model="large")
+    sold = [offer(capabilities=(replace(CSM, models=("small", "large")),))]
+    both = picture(aged(of=small, age_s=40.0), aged(of=large, age_s=0.0), offers=sold)
+    assert len(launches(planned(both, replace(WHATIF, target_p95_s=130.0)))) == 1
 
 
 def test_a_boot_that_overruns_buys_no_second_machine():
@@ -74,59 +111,44 @@ def test_a_boot_that_overruns_buys_no_second_machine():
 
 def test_a_creation_that_takes_too_long_is_no_supply():
     lost = ordered("w1", WorkerState.CREATING, state_age_s=601)
-    assert len(launches(planned(picture(jobs(), workers=[lost])))) == 1
+    assert len(launches(planned(picture(aged(), workers=[lost])))) == 1
 
 
-def test_slack_lets_jobs_wait_longer_before_another_machine_is_worth_it():
-    snapshot = picture(jobs(5), workers=[ready("w1", busy_s=10)])
-    assert len(launches(planned(snapshot))) > len(launches(planned(snapshot, replace(WHATIF, slack_s=120))))
+def test_a_start_deadline_is_met_though_the_target_would_let_the_job_wait():
+    fleet = [ready("w1", busy_s=0)]
+    assert launches(planned(picture(jobs(3, slack_s=3600), workers=fleet), HOUR)) == []
+    tight = picture(jobs(3, slack_s=50), workers=[ready("w1", busy_s=0, capabilities=(WHISPER,))])
+    assert len(launches(planned(tight, HOUR))) == 1
 
 
-def test_negative_slack_launches_sooner_and_still_settles():
-    hasty = replace(WHATIF, slack_s=-45)
-    busy = ready("w1", busy_s=10)
-    assert len(launches(planned(picture(jobs(), workers=[busy]), hasty))) == 1
-    again = planned(picture(jobs(), workers=[busy, intent("w2")]), hasty)
-    assert launches(again) == []
-    assert buys(again) == ["w2"]
-
-
-def test_a_start_deadline_overrides_slack_where_a_launch_helps():
-    patient = replace(WHATIF, slack_s=600)
-    fleet = [ready("w1", busy_s=0), ready("w2", busy_s=0)]
-    assert launches(planned(picture(jobs(9, slack_s=3600), workers=fleet), patient)) == []
-    assert launches(planned(picture(jobs(9, slack_s=90), workers=fleet), patient)) != []
-
-
-def test_boots_that_are_free_are_asked_for_eagerly():
-    """Salad bills only what runs, so that a count with a short idle time is best there."""
-    fleet = [ready("w1", busy_s=25)]
-    free = [offer("free", boot_billed=False)]
-    assert len(launches(planned(picture(jobs(2), workers=fleet, offers=free)))) == 2
-    fleet.append(replace(ordered("w2"), provider="free"))
-    assert len(launches(planned(picture(jobs(2), workers=fleet, offers=free)))) == 1
+def test_no_machine_is_ordered_for_a_job_that_no_boot_would_save():
+    """It waits for what there is; one that has waited four targets with nothing under way gets a machine."""
+    late = planned(picture(aged(age_s=200.0), workers=[ready("w1", busy_s=0)]))
+    assert launches(late) == []
+    assert len(launches(planned(picture(aged(age_s=361.0))))) == 1
+    assert launches(planned(picture(aged(age_s=361.0), workers=[ordered("w1")]))) == []
 
 
 def test_the_cheapest_job_wins_and_not_the_cheapest_hour():
     slow = offer("slow", 0.9)
     boots = Estimates(ESTIMATES.service, {**ESTIMATES.boot, ("slow", "a10"): Estimate(600, 900, 50)})
-    [launch] = launches(planned(picture(jobs(), offers=[slow, offer()], estimates=boots)))
+    [launch] = launches(planned(picture(aged(), offers=[slow, offer()], estimates=boots)))
     assert launch.provider == "cloud"
 
 
 def test_hourly_billing_is_part_of_the_price():
     hourly = offer("hourly", 0.9, granularity_s=3600.0)
-    [launch] = launches(planned(picture(jobs(), offers=[hourly, offer()])))
+    [launch] = launches(planned(picture(aged(), offers=[hourly, offer()])))
     assert launch.provider == "cloud"
 
 
 def test_a_tight_start_prefers_what_boots_in_time():
     fast = offer("fast", 9.0)
     boots = Estimates(ESTIMATES.service, {**ESTIMATES.boot, ("fast", "a10"): Estimate(5, 6, 50)})
-    snapshot = picture(jobs(slack_s=20), offers=[offer(), fast], estimates=boots)
+    snapshot = picture(jobs(slack_s=7.5), offers=[offer(), fast], estimates=boots)
     assert [one.provider for one in launches(planned(snapshot))] == ["fast"]
-    relaxed = picture(jobs(slack_s=2000), offers=[offer(), fast], estimates=boots)
-    assert [one.provider for one in launches(planned(relaxed))] == ["cloud"]
+    relaxed = picture(aged(slack_s=2000, age_s=0), offers=[offer(), fast], estimates=boots)
+    assert {one.provider for one in launches(planned(relaxed, MINUTE))} <= {"cloud"}
 
 
 def test_equal_costs_go_by_the_faster_boot_then_by_name():
@@ -138,21 +160,21 @@ def test_equal_costs_go_by_the_faster_boot_then_by_name():
 
 def test_slots_of_one_machine_count_each():
     big = offer(capacity=4)
-    assert len(launches(planned(picture(jobs(8), offers=[big])))) == 2
+    assert len(launches(planned(picture(aged(8), offers=[big])))) == 2
     worker = ready("w1", capacity=4)
     assert launches(planned(picture(jobs(4), workers=[worker]))) == []
 
 
 def test_only_machines_that_can_run_a_job_count():
     other = ready("w1", capabilities=(WHISPER,))
-    assert len(launches(planned(picture(jobs(), workers=[other])))) == 1
-    avoided = jobs(of=need(avoid=("w1",)))
+    assert len(launches(planned(picture(aged(), workers=[other])))) == 1
+    avoided = aged(of=need(avoid=("w1",)))
     assert len(launches(planned(picture(avoided, workers=[ready("w1")])))) == 1
 
 
 def test_a_lease_that_ends_before_the_job_would_is_no_supply():
-    assert len(launches(planned(picture(jobs(), workers=[ready("w1", lease_left_s=59.0)])))) == 1
-    assert launches(planned(picture(jobs(), workers=[ready("w1", lease_left_s=4000.0)]))) == []
+    assert len(launches(planned(picture(aged(), workers=[ready("w1", lease_left_s=59.0)])))) == 1
+    assert launches(planned(picture(aged(), workers=[ready("w1", lease_left_s=4000.0)]))) == []
 
 
 def test_low_priority_never_launches_and_does_not_push_others_into_launching():
@@ -172,7 +194,7 @@ def test_an_intent_that_only_low_priority_would_use_is_withdrawn():
 
 def test_one_step_launches_no_more_than_its_cap():
     plan = planned(
-        picture(jobs(500)),
+        picture(aged(500)),
         replace(WHATIF, launches_per_step_max=7, limits=replace(WHATIF.limits, workers_max=50)),
     )
     assert len(launches(plan)) == 7
@@ -186,13 +208,55 @@ def test_a_policy_nobody_wrote_is_an_error():
 
 def test_two_engines_on_one_kind_of_machine_share_the_machines():
     both = offer(capabilities=(CSM, WHISPER))
-    plan = planned(picture(jobs(), jobs(of=need("whisper")), offers=[both]))
-    assert len(launches(plan)) == 2
-    assert (
-        launches(
-            planned(
-                picture(jobs(), jobs(of=need("whisper")), workers=[ready("w1", capabilities=(CSM, WHISPER))])
-            )
-        )
-        == []
-    )
+    groups = aged(of=need()), aged(of=need("whisper"))
+    assert len(launches(planned(picture(*groups, offers=[both])))) == 2
+    assert launches(planned(picture(*groups, workers=[ready("w1", capabilities=(CSM, WHISPER))]))) == []
+
+
+def test_intents_are_renewed_and_none_is_added_while_they_wait():
+    for buy_in_s in (2.0, 1.0, 0.0):
+        plan = planned(picture(aged(age_s=AGED_S + 2 - buy_in_s), workers=[intent("w1", buy_in_s=buy_in_s)]))
+        assert (launches(plan), withdrawals(plan)) == ([], [])
+    assert buys(plan) == ["w1"]
+
+
+def test_an_idle_machine_stays_as_long_as_its_pauses_were_short():
+    idle = ready("w1", idle_s=50.0)
+    often = picture(workers=[idle], now_s=1000.0, memory=knowing([20.0, 70.0, 60.0, 80.0], since_s=950.0))
+    seldom = replace(often, memory=knowing([4000.0] * 9, since_s=950.0))
+    assert drains(planned(often, MINUTE)) == []
+    assert drains(planned(seldom, HOUR)) == ["w1"]
+
+
+def test_a_dearer_wait_keeps_what_a_cheap_one_lets_go():
+    idle = picture(workers=[ready("w1", idle_s=50.0)], now_s=1000.0)
+    cheap, dear = (replace(idle, memory=knowing([600.0] * 9, 950.0, price_log=one)) for one in (3.0, 9.0))
+    assert drains(planned(cheap, MINUTE)) == ["w1"]
+    assert drains(planned(dear, MINUTE)) == []
+
+
+def test_idle_s_bounds_what_is_kept_whatever_it_would_save():
+    memory = knowing([80.0] * 9, since_s=950.0)
+    idle = picture(workers=[ready("w1", idle_s=31.0)], now_s=1000.0, memory=memory)
+    assert drains(planned(idle, replace(MINUTE, idle_s=30.0))) == ["w1"]
+    assert drains(planned(idle, replace(MINUTE, idle_s=60.0))) == []
+
+
+def test_a_machine_that_costs_nothing_stays_for_five_minutes():
+    idle = ready("w1", idle_s=299.0, usd_per_hour=0.0)
+    assert drains(planned(picture(workers=[idle], offers=[offer(usd_per_hour=0.0)]), HOUR)) == []
+    assert drains(planned(picture(workers=[replace(idle, idle_s=301.0)]), HOUR)) == ["w1"]
+
+
+def test_an_order_that_nothing_needs_is_called_back_after_a_while():
+    on_order = picture(workers=[ordered("w1", state_age_s=20.0, lease_age_s=20.0)], now_s=100.0)
+    first = planned(on_order)
+    assert stops(first) == []
+    again = replace(on_order, now_s=121.0, memory=first.memory)
+    assert stops(planned(again)) == ["w1"]
+
+
+def test_late_jobs_raise_the_price_and_jobs_in_time_lower_it():
+    before = planned(picture(jobs())).memory["log_price"]
+    assert planned(picture(jobs(), waits_s=(100.0,))).memory["log_price"] > before
+    assert planned(picture(jobs(), waits_s=(1.0,))).memory["log_price"] < before

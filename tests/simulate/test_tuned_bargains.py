@@ -72,7 +72,7 @@ def _late(plain, said, events):
 )
 def test_jobs_that_say_when_they_must_begin_are_in_time(scenario, target_s, hint):
     with_hint, without = missed(scenario, target_s, hint)
-    assert without > 20
+    assert without > 10
     assert with_hint < without / 3
 
 
@@ -84,8 +84,12 @@ def test_low_priority_never_launches():
 
 
 def test_low_priority_beside_others_rides_on_what_they_pay_for():
-    rows = [replace(one, low_priority=number % 2 == 1) for number, one in enumerate(mixed(2, jobs=120))]
-    alone = [one for one in rows if not one.low_priority]
-    both, paying = run(rows, COMPUT3, tuned(90.0))[0], run(alone, COMPUT3, tuned(90.0))[0]
-    assert both.unfinished < 60
-    assert both.launches <= 1.5 * paying.launches + 3
+    both = paying = 0
+    for seed in SEEDS:
+        rows = [replace(one, low_priority=number % 2 == 1) for number, one in enumerate(mixed(seed, jobs=120))]
+        alone = [one for one in rows if not one.low_priority]
+        report = run(rows, COMPUT3, tuned(90.0), seed)[0]
+        assert report.unfinished < 60
+        both += report.launches
+        paying += run(alone, COMPUT3, tuned(90.0), seed)[0].launches
+    assert both <= 1.5 * paying + 3

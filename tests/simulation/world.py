@@ -15,7 +15,7 @@ from scaling.estimate import BOOT_PRIOR, SERVICE_PRIOR, estimate
 from scaling.place import Candidate, choose
 from scaling.plan import Buy, Drain, Launch, Stop, Withdraw
 from scaling.policy import Policy
-from scaling.snapshot import Estimates, JobGroup, Need, Offer, Running, Snapshot, WorkerView
+from scaling.snapshot import Estimates, JobGroup, Memory, Need, Offer, Running, Snapshot, WorkerView
 from scaling.states import WORKER_MOVES, WorkerState, advance
 
 W = WorkerState
@@ -77,6 +77,8 @@ class World:
         self._events: list[tuple[float, int, object]] = []
         self._count = 0
         self._waiting: list[Job] = []
+        self._memory: Memory = {}
+        self._waits: list[float] = []
         self._cooled: dict[str, float] = {}
         self._boots: dict[str, list[float]] = defaultdict(list)
         self._services: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -138,7 +140,9 @@ class World:
 
     def _start(self, machine: Machine, job: Job) -> None:
         self._waiting.remove(job)
-        job.began_at = self.now if job.began_at is None else job.began_at
+        if job.began_at is None:
+            job.began_at = self.now
+            self._waits.append(self.now - job.at)
         job.attempt += 1
         number = job.attempt
         machine.running.append((job, self.now))
@@ -221,6 +225,7 @@ class World:
         snapshot = self.observe()
         plan = decide(snapshot, self.policy)
         check(snapshot, self.policy, plan)
+        self._memory, self._waits = plan.memory, []
         fleet = {one.id: one for one in self.machines}
         for action in plan.actions:
             match action:
@@ -248,7 +253,10 @@ class World:
             waiting[job.need].append(job)
         return Snapshot(
             groups=tuple(
-                JobGroup(need, len(jobs), self.now - jobs[0].at, 3600.0) for need, jobs in waiting.items()
+                JobGroup(
+                    need, len(jobs), self.now - jobs[0].at, 3600.0, tuple(self.now - one.at for one in jobs)
+                )
+                for need, jobs in waiting.items()
             ),
             workers=tuple(self._view(one) for one in self.present()),
             offers=tuple(
@@ -257,6 +265,9 @@ class World:
             ),
             estimates=self._estimates(),
             draws=tuple(self._streams["delay"].random() for _ in range(20)),
+            now_s=self.now,
+            memory=self._memory,
+            waits_s=tuple(self._waits),
         )
 
     def _estimates(self) -> Estimates:

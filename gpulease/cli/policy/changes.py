@@ -75,7 +75,7 @@ def _policy(plain: dict[str, Any]) -> Policy:
         fail(f"--set {place}={first['input']}: {first['msg']}", 2)
     for name in (*FIELDS, *LIMITS):
         value = _value(policy, name)
-        if isinstance(value, int | float) and not 0 <= value < 1e9 and name != "slack_s":
+        if isinstance(value, int | float) and not 0 <= value < 1e9:
             fail(f"--set {name}={value}: it must be 0 or more", 2)
     return policy
 
