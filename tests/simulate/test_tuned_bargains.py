@@ -86,7 +86,9 @@ def test_low_priority_never_launches():
 def test_low_priority_beside_others_rides_on_what_they_pay_for():
     both = paying = 0
     for seed in SEEDS:
-        rows = [replace(one, low_priority=number % 2 == 1) for number, one in enumerate(mixed(seed, jobs=120))]
+        rows = [
+            replace(one, low_priority=number % 2 == 1) for number, one in enumerate(mixed(seed, jobs=120))
+        ]
         alone = [one for one in rows if not one.low_priority]
         report = run(rows, COMPUT3, tuned(90.0), seed)[0]
         assert report.unfinished < 60
