@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from scaling.place import Patience
-from scaling.snapshot import Memory, Need
+from scaling.snapshot import Memory, Need, Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,10 @@ class Launch:
     usd_per_hour: float
     delay_s: float
     reason: str
+
+    @classmethod
+    def of(cls, offer: Offer, delay_s: float, reason: str) -> "Launch":
+        return cls(offer.provider, offer.gpu_class, offer.usd_per_hour, delay_s, reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,3 +225,8 @@ class Snapshot:
     memory: Memory = field(default_factory=dict)
     arrived: int = 0
     waits_s: tuple[float, ...] = ()
+
+    def drawn(self, place: int, between: tuple[float, float]) -> float:
+        """The number of this place, from least to most; the middle where nothing was drawn."""
+        draw = self.draws[place] if place < len(self.draws) else 0.5
+        return between[0] + draw * (between[1] - between[0])

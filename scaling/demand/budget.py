@@ -1,8 +1,10 @@
 """What may still be leased: limits on workers and money, in all and by provider."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scaling.demand.catalogue import Fit
 from scaling.policy import Limits, Policy
 from scaling.snapshot import Offer, WorkerView
 from scaling.states import WorkerState
@@ -10,6 +12,8 @@ from scaling.states import WorkerState
 UNSOLD = frozenset({WorkerState.INTENDED, WorkerState.CREATING})
 """On order, but not yet taken off what the provider says it has."""
 ROUNDING_USD = 1e-9
+REFUSALS = ("budget_workers", "budget_usd_per_hour", "budget_usd_per_day", "cooling", "no_capacity")
+"""What ops can change comes first."""
 ALL = "all providers"
 """The scope of the limits in all; no provider has a name with a space."""
 
@@ -59,6 +63,16 @@ class Ledger:
         if self._unsold[offer.provider, offer.gpu_class] >= offer.count_max:
             return Refusal("no_capacity", f"{name} has no more machines now; add a provider or wait.")
         return None
+
+    def first(self, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | None]:
+        """The first that may be leased now, or why none may: of several reasons, what ops can change is told first."""
+        refusals = []
+        for fit in fits:
+            refusal = self.offer_refusal(fit.offer, fit.cost_usd)
+            if refusal is None:
+                return fit, None
+            refusals.append(refusal)
+        return None, min(refusals, key=lambda one: REFUSALS.index(one.code), default=None)
 
     def limit_refusal(self, provider: str, usd_per_hour: float, order_usd: float = 0.0) -> Refusal | None:
         """Why one more worker at this price would break a limit; None if it would not."""

@@ -7,7 +7,7 @@ from scaling.demand.blocked import no_machine
 from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Fit
 from scaling.demand.pools import Pool, Pools
-from scaling.demand.walk import REFUSALS, Demand, Scene
+from scaling.demand.walk import Demand, Scene
 from scaling.health import billed_s
 from scaling.place import runnable
 from scaling.plan import Blocked, Launch
@@ -154,21 +154,12 @@ def _admitted(roll: Roll, ledger: Ledger, fits: Sequence[Fit]) -> tuple[Fit | No
     if len(roll.launches) >= roll.scene.policy.launches_per_step_max:
         roll.look_soon = True
         return None, None
-    refusals: list[Refusal] = []
-    for fit in fits:
-        refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
-        if refusal is None:
-            return fit, None
-        refusals.append(refusal)
-    return None, min(refusals, key=lambda one: REFUSALS.index(one.code), default=None)
+    return ledger.first(fits)
 
 
 def _order(roll: Roll, offer: Offer, reason: str) -> Launch:
-    low_s, high_s = roll.scene.policy.launch_delay_s(offer.provider, 0.0, 0.0)
-    draws, place = roll.scene.snapshot.draws, len(roll.launches)
-    draw = draws[place] if place < len(draws) else 0.5
-    delay_s = low_s + draw * (high_s - low_s)
-    return Launch(offer.provider, offer.gpu_class, offer.usd_per_hour, delay_s, reason)
+    between_s = roll.scene.policy.launch_delay_s(offer.provider, 0.0, 0.0)
+    return Launch.of(offer, roll.scene.snapshot.drawn(len(roll.launches), between_s), reason)
 
 
 def _surplus(roll: Roll) -> tuple[frozenset[str], float | None]:

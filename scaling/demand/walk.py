@@ -25,8 +25,6 @@ from scaling.snapshot import JobGroup, Memory, Need, Offer, Snapshot, WorkerView
 BUNDLES_MAX = 2_000
 """A walk handles about so many bundles of jobs; below it, every job is a bundle of its own."""
 FREE_OR_ORDERED = Bounds(math.inf, -math.inf)
-REFUSALS = ("budget_workers", "budget_usd_per_hour", "budget_usd_per_day", "cooling", "no_capacity")
-"""When several offers are refused for several reasons: what ops can change is told first."""
 
 
 Delay = Callable[[Policy, Offer], tuple[float, float]]
@@ -197,14 +195,9 @@ class Walk:
 
     def _admitted(self, fits: Sequence[Fit]) -> tuple[Fit | None, Refusal | None]:
         """The first that may be leased now, or why none may; neither, when only this plan is full."""
-        refusals: list[Refusal] = []
-        for fit in fits:
-            refusal = self._ledger.offer_refusal(fit.offer, fit.cost_usd)
-            if refusal is None:
-                full = len(self.orders) >= self._scene.policy.launches_per_step_max
-                return (None if full else fit), None
-            refusals.append(refusal)
-        return None, min(refusals, key=lambda one: REFUSALS.index(one.code), default=None)
+        fit, refusal = self._ledger.first(fits)
+        full = len(self.orders) >= self._scene.policy.launches_per_step_max
+        return (None if full else fit), refusal
 
     def _order(self, ask: Ask, fit: Fit) -> None:
         action = self._launch(ask, fit)
@@ -216,16 +209,9 @@ class Walk:
         self._absorb(ask, FREE_OR_ORDERED, most=1)
 
     def _launch(self, ask: Ask, fit: Fit) -> Launch:
-        low_s, high_s = self._delay_s(self._scene.policy, fit.offer)
-        draws = self._scene.snapshot.draws
-        draw = draws[len(self.orders)] if len(self.orders) < len(draws) else 0.5
-        return Launch(
-            provider=fit.offer.provider,
-            gpu_class=fit.offer.gpu_class,
-            usd_per_hour=fit.offer.usd_per_hour,
-            delay_s=low_s + draw * (high_s - low_s),
-            reason=self._why(ask, fit),
-        )
+        between_s = self._delay_s(self._scene.policy, fit.offer)
+        delay_s = self._scene.snapshot.drawn(len(self.orders), between_s)
+        return Launch.of(fit.offer, delay_s, self._why(ask, fit))
 
     def _why(self, ask: Ask, fit: Fit) -> str:
         waiting = f"{ask.left} {ask.group.need.engine} job{'s' if ask.left > 1 else ''} waiting"

@@ -9,12 +9,11 @@ from scaling.demand.catalogue import ORDERED, Fit
 from scaling.demand.walk import Scene
 from scaling.estimate import Times
 from scaling.health import PAID_MARGIN_S, may_go, paid_left_s
-from scaling.place import Host
 from scaling.snapshot import Offer, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.boots import Boot, boot_of, boot_paid_s
 from scaling.whatif.lanes import idle_order
-from scaling.whatif.learned import Kind, Learned, Rank, Trend, keeping_s, ranked
+from scaling.whatif.learned import Kind, Learned, Rank, Trend, keeping_s, kind_of, ranked
 
 GROWTH_BOOTS = 0.35
 """Growth is measured over a third of a boot."""
@@ -23,14 +22,6 @@ GROWTH_WEIGHT = 2.0
 FORGET_S = 14 * 86_400.0
 UNUSED_S_MIN = 20.0
 """A machine on order is given up when it has had nothing to do for so long: needs come and go within seconds."""
-
-
-def kind_of(worker: WorkerView) -> Kind:
-    return (worker.provider, worker.gpu_class, worker.usd_per_hour)
-
-
-def kind_sold(offer: Host) -> Kind:
-    return (offer.provider, offer.gpu_class, offer.usd_per_hour)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +107,7 @@ class Keeper:
 
     def pays_new(self, fit: Fit, place: int) -> bool:
         """Whether one more would be worth its start, and then be kept: it is needed, and comes too late for now."""
-        kind = kind_sold(fit.offer)
+        kind = kind_of(fit.offer)
         worth = self.worth(kind, fit.offer)
         rank = self.learned.rank(kind, place) or Rank(None)
         return (
@@ -146,7 +137,7 @@ class Keeper:
         """How many more than now will be needed when what is ordered now has booted, as needs grow now. Where boots are
         quick enough for jobs to wait for them, none.
         """
-        worth = self.worth(kind_sold(offer), offer)
+        worth = self.worth(kind_of(offer), offer)
         return int(GROWTH_WEIGHT * worth.late * trend.growth(span_s(worth.boot)) * worth.boot.mean_s)
 
     def _now_s(self) -> float:

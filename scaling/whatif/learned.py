@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from scaling.place import Host
 from scaling.snapshot import Memory
 from scaling.whatif.boots import STEP_S_MIN
 
@@ -30,6 +31,10 @@ UNKNOWN_SHARE = 0.2
 """Where no pauses are known, a machine stays for so long, or for this share of what it costs to need it again."""
 Kind = tuple[str, str, float]
 """Provider, GPU class, USD an hour: machines that are alike."""
+
+
+def kind_of(host: Host) -> Kind:
+    return (host.provider, host.gpu_class, host.usd_per_hour)
 
 
 @dataclass(frozen=True, slots=True)

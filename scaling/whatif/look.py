@@ -1,24 +1,24 @@
 """One look: the queue placed, machines ordered for what would be late, and the rest kept or let go."""
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from operator import itemgetter
 
 from scaling.demand.blocked import no_machine
-from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Fit
 from scaling.demand.rooms import Rooms
-from scaling.demand.walk import REFUSALS, Demand, Scene, claim_order
+from scaling.demand.walk import Demand, Scene, claim_order
 from scaling.place import Patience
-from scaling.plan import Blocked, Hold, Launch
+from scaling.plan import Blocked, Hold
 from scaling.snapshot import JobGroup, Need, WorkerView
 from scaling.states import WorkerState
-from scaling.whatif.keep import Keeper, kind_of, kind_sold, ranks_after, trends_after
+from scaling.whatif.drafts import Draft, New, Terms, draft, machines, soonest
+from scaling.whatif.keep import Keeper, ranks_after, trends_after
 from scaling.whatif.lanes import Lane, lanes_of
-from scaling.whatif.learned import Kind, Learned, first_price_s, late_share, recall, written
-from scaling.whatif.orders import CONFIRM_S, Draft, New, Terms, draft, machines, soonest
+from scaling.whatif.learned import Kind, Learned, first_price_s, kind_of, late_share, recall, written
+from scaling.whatif.orders import Orders
 from scaling.whatif.target import target_of, usual_load_s
 from scaling.whatif.walk import Ask, ask_of, oldest_late_s, place_in_time, place_late
 
@@ -30,91 +30,6 @@ SPARE_S = 0.5
 W = WorkerState
 
 
-@dataclass(slots=True)
-class Orders:
-    """Launches so far, with the account that they are held against. Intents of before are renewed first."""
-
-    scene: Scene
-    room: int
-    intents: dict[Kind, deque[str]]
-    launches: list[Launch] = field(default_factory=list)
-    renewed: set[str] = field(default_factory=set)
-    kinds: Counter[Kind] = field(default_factory=Counter)
-    refused: dict[str, tuple[Refusal, int]] = field(default_factory=dict)
-    _ledger: Ledger | None = None
-    """Made when it is first asked."""
-
-    def order(self, fits: Sequence[Fit], reason: str) -> bool:
-        """The first of these that may be leased now, or was to be leased already; False if there is none."""
-        if self.renew(fits):
-            return True
-        if len(self.launches) >= self.room:
-            return False
-        ledger = self._account()
-        for fit in fits:
-            if ledger.offer_refusal(fit.offer, fit.cost_usd) is None:
-                ledger.add_launch(fit.offer, fit.cost_usd)
-                self._launch(fit, reason)
-                return True
-        if refusal := self.refusal(fits):
-            self.refused[refusal.code] = (refusal, self.refused.get(refusal.code, (refusal, 0))[1] + 1)
-        return False
-
-    def renew(self, fits: Sequence[Fit]) -> bool:
-        """Whether one of these was to be leased already; then it stays so."""
-        return bool(self.intents) and any(self._renewed(kind_sold(fit.offer)) for fit in fits)
-
-    def to_be_had(self, fits: Sequence[Fit]) -> Sequence[Fit]:
-        """The same, with those at the end that may not be leased now."""
-        if len(fits) < 2 or not self._is_refused(fits[0]):
-            return fits
-        return sorted(fits, key=self._is_refused)
-
-    def refusal(self, fits: Sequence[Fit]) -> Refusal | None:
-        """Why none of these may be leased: what ops can change is told first. None, if one may."""
-        ledger, refusals = self._account(), []
-        for fit in fits:
-            refusal = ledger.offer_refusal(fit.offer, fit.cost_usd)
-            if refusal is None or self.intents.get(kind_sold(fit.offer)):
-                return None
-            refusals.append(refusal)
-        return min(refusals, key=lambda one: REFUSALS.index(one.code), default=None)
-
-    def _is_refused(self, fit: Fit) -> bool:
-        return self.refusal((fit,)) is not None
-
-    def _account(self) -> Ledger:
-        self._ledger = self._ledger or self.scene.ledger()
-        return self._ledger
-
-    def delays_s(self) -> Iterator[float]:
-        """In how many seconds each is to be bought, of the launches and of the renewed."""
-        yield from (one.delay_s for one in self.launches)
-        yield from (
-            one.buy_in_s for one in self.scene.supply if one.id in self.renewed and one.buy_in_s > 0.0
-        )
-
-    def _renewed(self, kind: Kind) -> bool:
-        left = self.intents.get(kind)
-        if not left:
-            return False
-        self.renewed.add(left.popleft())
-        if not left:
-            del self.intents[kind]
-        self.kinds[kind] += 1
-        return True
-
-    def _launch(self, fit: Fit, reason: str) -> None:
-        offer = fit.offer
-        self.kinds[kind_sold(offer)] += 1
-        confirm_s = CONFIRM_S if offer.usd_per_hour else 0.0
-        low_s, high_s = self.scene.policy.launch_delay_s(offer.provider, confirm_s, confirm_s)
-        draws, place = self.scene.snapshot.draws, len(self.launches)
-        draw = draws[place] if place < len(draws) else 0.5
-        delay_s = low_s + draw * (high_s - low_s)
-        self.launches.append(Launch(offer.provider, offer.gpu_class, offer.usd_per_hour, delay_s, reason))
-
-
 class Look:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -122,7 +37,7 @@ class Look:
         self._rooms = Rooms(snapshot.limits, snapshot.running)
         self._blocked: list[Blocked] = []
         groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
-        self._orders = Orders(scene, scene.policy.launches_per_step_max, _intents(scene.supply))
+        self._orders = Orders(scene)
         self._groups = [(one, self._orders.to_be_had(scene.catalogue.fits_for(one))) for one in groups]
         target = target_of(scene.policy, snapshot, scene.times)
         self._target_s = target.wait_s
@@ -153,13 +68,13 @@ class Look:
         keeper = self._keep(used, needed)
         again = _again(plan.instant, self._lanes.lanes)
         learned = self._learn(plan, keeper, orders, again)
-        self._order_again(again, keeper, orders)
+        ordered = self._order_again(again, keeper, orders)
         self._order_ahead(keeper, learned, orders)
-        self._order_for_backlog(asks, overflow_s, orders)
+        self._order_for_backlog(asks, machines(overflow_s, self._target_s) - ordered, orders)
         return Demand(
             launches=tuple(orders.launches),
             used=used | keeper.kept | orders.renewed,
-            blocked=(*self._blocked, *_refused(orders)),
+            blocked=(*self._blocked, *orders.blocked()),
             surplus=frozenset(keeper.surplus) | keeper.paused_too_long(),
             holds=tuple([Hold(one.need, one.held) for one in asks if one.held]),
             look_again_s=soonest(
@@ -181,8 +96,8 @@ class Look:
 
     def _learn(self, plan: Draft, keeper: Keeper, due: Orders, again: Sequence[New]) -> Learned:
         """A rank is needed when its machine has work, or would have it if it were there."""
-        instant = Counter([kind_sold(one.fit.offer) for one in plan.instant])
-        growing = keeper.at_work + Counter([kind_sold(one.fit.offer) for one in again])
+        instant = Counter([kind_of(one.fit.offer) for one in plan.instant])
+        growing = keeper.at_work + Counter([kind_of(one.fit.offer) for one in again])
         now_s = self._snapshot.now_s
         ranks = ranks_after(self._learned, keeper.at_work + due.kinds + instant, now_s)
         trends = trends_after(self._learned, growing, self._scene.times, now_s)
@@ -237,15 +152,16 @@ class Look:
             keeper.sort(kind, workers)
         return keeper
 
-    def _order_again(self, again: Sequence[New], keeper: Keeper, orders: Orders) -> None:
-        """Machines that come too late for the jobs that need them now, where they will be needed again."""
-        needed = keeper.at_work.copy()
+    def _order_again(self, again: Sequence[New], keeper: Keeper, orders: Orders) -> int:
+        """Machines that come too late for the jobs that need them now, where they will be needed again: how many."""
+        needed, ordered = keeper.at_work.copy(), 0
         for one in again:
-            kind = kind_sold(one.fit.offer)
+            kind = kind_of(one.fit.offer)
             needed[kind] += 1
             place = self._present(kind, orders) + 1
             if place <= needed[kind] and keeper.stays(kind) and keeper.pays_new(one.fit, place):
-                orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
+                ordered += orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
+        return ordered
 
     def _present(self, kind: Kind, orders: Orders) -> int:
         """Machines of a kind that there will be."""
@@ -265,15 +181,14 @@ class Look:
                 if not orders.order((fit,), reason):
                     break
 
-    def _order_for_backlog(self, asks: Sequence[Ask], overflow_s: float, orders: Orders) -> None:
-        """Enough machines to end a backlog within the target; one for a job that has waited too long alone."""
+    def _order_for_backlog(self, asks: Sequence[Ask], wanted: int, orders: Orders) -> None:
+        """So many more machines, which end a backlog; one for a job that has waited too long alone."""
         late = [one for one in asks if one.late and one.fits]
         if not late:
             return
-        count = min(OVERFLOW_MAX, machines(overflow_s, self._target_s))
-        if not count and not orders.launches and self._stale_in_s(asks) <= 0.0:
-            count = 1
-        for _ in range(count):
+        if wanted <= 0 and not orders.kinds and self._stale_in_s(asks) <= 0.0:
+            wanted = 1
+        for _ in range(min(OVERFLOW_MAX, wanted)):
             orders.order(late[0].fits, self._why(late[0].need, late[0].late))
 
     def _stale_in_s(self, asks: Sequence[Ask]) -> float:
@@ -297,27 +212,14 @@ def _by_kind(supply: Sequence[WorkerView]) -> dict[Kind, list[WorkerView]]:
     return found
 
 
-def _intents(supply: Sequence[WorkerView]) -> dict[Kind, deque[str]]:
-    """Those of each kind, the soonest first."""
-    found: dict[Kind, deque[str]] = {}
-    for one in sorted(supply, key=lambda one: (one.buy_in_s, one.id)):
-        if one.state is W.INTENDED:
-            found.setdefault(kind_of(one), deque()).append(one.id)
-    return found
-
-
 def _again(instant: Sequence[New], lanes: Sequence[Lane]) -> Sequence[New]:
     """Without as many of each kind as are booting for jobs that will be late there."""
-    under_way = Counter([kind_sold(one.sort.host) for one in lanes if one.too_late and not one.ready])
+    under_way = Counter([kind_of(one.sort.host) for one in lanes if one.too_late and not one.ready])
     left = []
     for one in instant:
-        kind = kind_sold(one.fit.offer)
+        kind = kind_of(one.fit.offer)
         if under_way[kind]:
             under_way[kind] -= 1
         else:
             left.append(one)
     return left
-
-
-def _refused(orders: Orders) -> Iterator[Blocked]:
-    return (Blocked(code, one.reason, None, count) for code, (one, count) in orders.refused.items())

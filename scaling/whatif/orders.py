@@ -1,218 +1,101 @@
-"""What is asked for: machines for the jobs that would be late without them, at the last moment that is early enough."""
+"""What one look orders: within the limits, and what was intended before is renewed rather than ordered again."""
 
-import heapq
-import math
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Fit
-from scaling.demand.supply import SERVICE_S_MIN
-from scaling.estimate import Times
-from scaling.snapshot import Need
-from scaling.whatif.boots import Boot, boot_of, boot_paid_s
-from scaling.whatif.walk import Ask, Short
+from scaling.demand.walk import Scene
+from scaling.plan import Blocked, Launch
+from scaling.states import WorkerState
+from scaling.whatif.learned import Kind, kind_of
 
-HOPELESS_PERCENT = 20
-"""A machine is not ordered for a job that only so many boots of a hundred would be in time for."""
-WORTH_SHARE = 0.5
-"""What a machine saves must be worth so much of what its start costs; jobs that come later earn the rest."""
-DRAFTED_MAX = 500
-"""Far more than are ordered by one look; for the jobs behind them the next look drafts."""
-LOOK_BACK = 32
-"""A job goes to one of so many of the slots that were drafted last."""
 CONFIRM_S = 2.0
 """An order must be needed for so long before it is placed."""
-SOON_S = 5.0
-LATE_SHARES = tuple(1 - percent / 100 for percent in range(10, 100))
-"""Of boots, how many take longer than each of the quantiles that are tried."""
-Start = tuple[float, int]
-"""When a job would begin, and on which slot of the row."""
 
 
 @dataclass(slots=True)
-class New:
-    """A machine that could be ordered, and whose jobs it would do. The first is due in `due_s` seconds."""
+class Orders:
+    """Launches so far, with the account that they are held against. Intents of before are renewed first."""
 
-    fit: Fit
-    due_s: float
-    asks: list[Ask] = field(default_factory=list)
+    scene: Scene
+    intents: dict[Kind, deque[str]] = field(init=False)
+    launches: list[Launch] = field(default_factory=list)
+    renewed: set[str] = field(default_factory=set)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    refused: dict[str, tuple[Refusal, int]] = field(default_factory=dict)
+    _ledger: Ledger | None = None
+    """Made when it is first asked."""
 
-    @property
-    def first(self) -> Need:
-        return self.asks[0].need
+    def __post_init__(self) -> None:
+        """Intents of each kind, the soonest first."""
+        self.intents = {}
+        for one in sorted(self.scene.supply, key=lambda one: (one.buy_in_s, one.id)):
+            if one.state is WorkerState.INTENDED:
+                self.intents.setdefault(kind_of(one), deque()).append(one.id)
 
+    def order(self, fits: Sequence[Fit], reason: str) -> bool:
+        """The first of these that may be leased now, or was to be leased already; False if there is none."""
+        if self.renew(fits):
+            return True
+        if len(self.launches) >= self.scene.policy.launches_per_step_max:
+            return False
+        fit, refusal = self._account().first(fits)
+        if fit:
+            self._launch(fit, reason)
+        elif refusal:
+            self.refused[refusal.code] = (refusal, self.refused.get(refusal.code, (refusal, 0))[1] + 1)
+        return fit is not None
 
-@dataclass(slots=True)
-class Slot:
-    """One of the slots of such a machine: when it is free, in seconds from now, and what it has in memory then."""
+    def renew(self, fits: Sequence[Fit]) -> bool:
+        """Whether one of these was to be leased already; then it stays so."""
+        return bool(self.intents) and any(self._renewed(kind_of(fit.offer)) for fit in fits)
 
-    machine: New
-    free_s: float
-    model: str = ""
+    def to_be_had(self, fits: Sequence[Fit]) -> Sequence[Fit]:
+        """The same, with those at the end that may not be leased now."""
+        if len(fits) < 2 or not self._is_refused(fits[0]):
+            return fits
+        return sorted(fits, key=self._is_refused)
 
+    def refusal(self, fits: Sequence[Fit]) -> Refusal | None:
+        """Why none of these may be leased. None, if one may, or was to be already."""
+        if any(kind_of(fit.offer) in self.intents for fit in fits):
+            return None
+        return self._account().first(fits)[1]
 
-@dataclass(slots=True)
-class Draft:
-    """Machines to be ordered now, by what they are for; when the next is; and how many would be needed right away."""
+    def blocked(self) -> Iterator[Blocked]:
+        return (Blocked(code, one.reason, None, count) for code, (one, count) in self.refused.items())
 
-    due: list[New] = field(default_factory=list)
-    soon: list[New] = field(default_factory=list)
-    """What would be ordered within moments; what was intended for it stays."""
-    next_s: float = math.inf
-    instant: list[New] = field(default_factory=list)
-    """More machines that would have jobs in time if they were here already."""
+    def _is_refused(self, fit: Fit) -> bool:
+        return self.refusal((fit,)) is not None
 
+    def _account(self) -> Ledger:
+        self._ledger = self._ledger or self.scene.ledger()
+        return self._ledger
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What an order is weighed by: a late job's price in seconds of a machine, and the target."""
+    def delays_s(self) -> Iterator[float]:
+        """In how many seconds each is to be bought, of the launches and of the renewed."""
+        yield from (one.delay_s for one in self.launches)
+        yield from (
+            one.buy_in_s for one in self.scene.supply if one.id in self.renewed and one.buy_in_s > 0.0
+        )
 
-    times: Times
-    price_s: float
-    target_s: float
+    def _renewed(self, kind: Kind) -> bool:
+        left = self.intents.get(kind)
+        if not left:
+            return False
+        self.renewed.add(left.popleft())
+        if not left:
+            del self.intents[kind]
+        self.kinds[kind] += 1
+        return True
 
-    def boot(self, fit: Fit) -> Boot:
-        return boot_of(self.times.boot(fit.offer.provider, fit.offer.gpu_class))
-
-    def load_s(self, need: Need, fit: Fit) -> float:
-        return self.times.load(need, fit.offer.gpu_class).mean_s
-
-    def service_s(self, need: Need, fit: Fit) -> float:
-        return max(SERVICE_S_MIN, self.times.service(need, fit.offer.gpu_class).mean_s)
-
-
-def draft(shorts: Sequence[Short], terms: Terms) -> Draft:
-    """What to order for jobs that would be late. Those for which it is no use become late jobs of their groups."""
-    plan, new, instant = Draft(), _Row(terms), _Row(terms)
-    for short in shorts:
-        if fit := _hopeful(short, terms):
-            load_s = terms.load_s(short.ask.need, fit)
-            new.give(short, fit, min(terms.boot(fit).quantile_s(50), short.due_s - load_s))
-            continue
-        short.ask.late += short.count
-        if fit := _late_only_by_boot(short, terms):
-            instant.give(short, fit, 0.0)
-    for one in new.machines:
-        _weigh(one, terms, plan)
-    plan.instant = instant.machines
-    return plan
-
-
-def _hopeful(short: Short, terms: Terms) -> Fit | None:
-    """The cheapest that may well boot in time."""
-    need, due_s = short.ask.need, short.due_s
-    for fit in short.ask.fits:
-        if terms.boot(fit).quantile_s(HOPELESS_PERCENT) + terms.load_s(need, fit) <= due_s:
-            return fit
-    return None
-
-
-def _late_only_by_boot(short: Short, terms: Terms) -> Fit | None:
-    """The cheapest that would be in time if it were here already."""
-    need, due_s = short.ask.need, short.due_s
-    return next((fit for fit in short.ask.fits if terms.load_s(need, fit) <= due_s), None)
-
-
-class _Row:
-    """Machines that are not there yet, filled like those that are."""
-
-    def __init__(self, terms: Terms) -> None:
-        self._terms = terms
-        self._slots: list[Slot] = []
-        self.machines: list[New] = []
-
-    def give(self, short: Short, fit: Fit, free_s: float) -> None:
-        """Each to a slot that has its model and is in time; else to that which is free first, if it is in time; else
-        to another machine, which is free in `free_s`.
-        """
-        ask, slots = short.ask, self._slots
-        load_s, service_s = self._terms.load_s(ask.need, fit), self._terms.service_s(ask.need, fit)
-        warm, cold = self._in_time(short, fit, load_s)
-        for _ in range(short.count):
-            if len(self.machines) >= DRAFTED_MAX:
-                return
-            heap = _looked_back(warm, slots) or _looked_back(cold, slots)
-            if not heap:
-                heap = self._another(short, fit, free_s, load_s)
-                cold.extend(heap[1:])
-                del heap[1:]
-            start_s, place = heapq.heappop(heap)
-            one = slots[place]
-            one.free_s, one.model = start_s + service_s, ask.task.name
-            one.machine.asks.append(ask)
-            if one.free_s <= short.due_s:
-                heapq.heappush(warm, (one.free_s, place))
-
-    def _another(self, short: Short, fit: Fit, free_s: float, load_s: float) -> list[Start]:
-        """All slots of one more machine."""
-        self.machines.append(New(fit, short.due_s))
-        begin = len(self._slots)
-        self._slots.extend([Slot(self.machines[-1], free_s) for _ in range(fit.offer.capacity)])
-        return [(free_s + load_s, place) for place in range(begin, len(self._slots))]
-
-    def _in_time(self, short: Short, fit: Fit, load_s: float) -> tuple[list[Start], list[Start]]:
-        """Where such a job would start in time, with its model in memory and without: two heaps."""
-        warm: list[Start] = []
-        cold: list[Start] = []
-        for place in range(max(0, len(self._slots) - LOOK_BACK), len(self._slots)):
-            one = self._slots[place]
-            alike = one.model == short.ask.task.name
-            start_s = one.free_s if alike else one.free_s + load_s
-            if start_s <= short.due_s and one.machine.fit.offer is fit.offer:
-                (warm if alike else cold).append((start_s, place))
-        heapq.heapify(warm)
-        heapq.heapify(cold)
-        return warm, cold
-
-
-def _looked_back(heap: list[Start], slots: Sequence[Slot]) -> list[Start]:
-    """Without those at its top that too many were drafted after."""
-    while heap and heap[0][1] < len(slots) - LOOK_BACK:
-        heapq.heappop(heap)
-    return heap
-
-
-def _weigh(one: New, terms: Terms, plan: Draft) -> None:
-    """When to order it: later costs less, since more jobs come to share it and others may be done before; but then
-    more of its jobs are late. What costs nothing is ordered at once.
-    """
-    boot, load_s = terms.boot(one.fit), terms.load_s(one.first, one.fit)
-    start_s = load_s + boot_paid_s(boot, one.fit.offer)
-    lead_s = _lead_s(one, boot, load_s, start_s, terms)
-    saved_s = terms.price_s * len(one.asks) * boot.share_below(lead_s - load_s)
-    wait_s = one.due_s - lead_s - CONFIRM_S
-    if saved_s < WORTH_SHARE * start_s:
-        for ask in one.asks:
-            ask.late += 1
-    elif wait_s <= 0.0 or not one.fit.offer.usd_per_hour:
-        plan.due.append(one)
-    else:
-        plan.next_s = min(plan.next_s, wait_s)
-        if wait_s < SOON_S:
-            plan.soon.append(one)
-
-
-def _lead_s(one: New, boot: Boot, load_s: float, start_s: float, terms: Terms) -> float:
-    """How long before its first job is due it is ordered, at the least expected cost."""
-    late_s, least, best_s = terms.price_s * len(one.asks), math.inf, 0.0
-    due_s, target_s = one.due_s, terms.target_s
-    for share, boot_s in zip(LATE_SHARES, boot.quantiles_s[9:], strict=True):
-        lead_s = boot_s + load_s
-        if lead_s > due_s:
-            if least < math.inf:
-                break
-            lead_s = due_s
-        cost = late_s * share + start_s * lead_s / target_s
-        if cost < least or (cost == least and lead_s < best_s):
-            least, best_s = cost, lead_s
-    return best_s
-
-
-def machines(work_s: float, target_s: float) -> int:
-    """How many more would do so much work within the target."""
-    return int(work_s / target_s + 0.5)
-
-
-def soonest(waits_s: Iterable[float]) -> float | None:
-    least = min(waits_s, default=math.inf)
-    return None if math.isinf(least) else max(0.0, least)
+    def _launch(self, fit: Fit, reason: str) -> None:
+        offer = fit.offer
+        self._account().add_launch(offer, fit.cost_usd)
+        self.kinds[kind_of(offer)] += 1
+        confirm_s = CONFIRM_S if offer.usd_per_hour else 0.0
+        between_s = self.scene.policy.launch_delay_s(offer.provider, confirm_s, confirm_s)
+        delay_s = self.scene.snapshot.drawn(len(self.launches), between_s)
+        self.launches.append(Launch.of(offer, delay_s, reason))

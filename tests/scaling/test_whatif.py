@@ -129,6 +129,22 @@ def test_no_machine_is_ordered_for_a_job_that_no_boot_would_save():
     assert launches(planned(picture(aged(age_s=361.0), workers=[ordered("w1")]))) == []
 
 
+def test_a_job_that_no_boot_is_in_time_for_gets_one_machine_and_no_more():
+    """The fast offer sets the target, and the job may not use it."""
+    slow, fast = offer("slow"), offer("fast", 9.0)
+    boots = Estimates(boot={("slow", "a10"): Estimate(300, 350, 50), ("fast", "a10"): Estimate(5, 6, 50)})
+    waiting = jobs(of=need(providers=("slow",)))
+    [launch] = launches(planned(picture(waiting, offers=[slow, fast], estimates=boots)))
+    assert launch.provider == "slow"
+    for buy_in_s in (2.0, 0.0):
+        meant = replace(intent("w1", buy_in_s=buy_in_s), provider="slow")
+        assert (
+            launches(planned(picture(waiting, workers=[meant], offers=[slow, fast], estimates=boots))) == []
+        )
+    bought = replace(ordered("w1"), provider="slow")
+    assert launches(planned(picture(waiting, workers=[bought], offers=[slow, fast], estimates=boots))) == []
+
+
 def test_the_cheapest_job_wins_and_not_the_cheapest_hour():
     slow = offer("slow", 0.9)
     boots = Estimates(ESTIMATES.service, {**ESTIMATES.boot, ("slow", "a10"): Estimate(600, 900, 50)})
