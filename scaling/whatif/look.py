@@ -57,9 +57,9 @@ class Look:
         ]
         plan = self._in_time(asks)
         overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
-        needed = self._at_work()
+        needed = self._given() | {one.id for one in self._scene.supply if one.busy and not one.riding}
         self._ride()
-        used = needed | self._riding()
+        used = needed | self._given() | {one.id for one in self._scene.supply if one.busy}
         orders = self._orders
         for one in plan.due:
             orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
@@ -84,15 +84,9 @@ class Look:
             memory=written(learned),
         )
 
-    def _at_work(self) -> frozenset[str]:
-        """Machines with work that asks for machines, now or soon."""
-        given = [one.worker_id for one in self._lanes.lanes if one.jobs]
-        return frozenset([*given, *[one.id for one in self._scene.supply if one.busy and not one.riding]])
-
-    def _riding(self) -> frozenset[str]:
-        """Machines with any work."""
-        given = [one.worker_id for one in self._lanes.lanes if one.jobs]
-        return frozenset([*given, *[one.id for one in self._scene.supply if one.busy]])
+    def _given(self) -> frozenset[str]:
+        """Machines that were given work so far."""
+        return frozenset([one.worker_id for one in self._lanes.lanes if one.jobs])
 
     def _learn(self, plan: Draft, keeper: Keeper, due: Orders, again: Sequence[New]) -> Learned:
         """A rank is needed when its machine has work, or would have it if it were there."""
@@ -106,12 +100,13 @@ class Look:
     def _asks(self, group: JobGroup, fits: Sequence[Fit]) -> Iterator[Ask]:
         """None where nothing that is there or for sale can run it, or no more of its jobs may begin."""
         task = self._lanes.task(group.need)
-        if not self._lanes.first(task) and (refusal := self._orders.refusal(fits)):
-            self._blocked.append(Blocked(refusal.code, refusal.reason, group.need, group.count))
-            return
-        if not fits and not self._lanes.first(task):
-            self._blocked.append(no_machine(group.need, self._snapshot, group.count))
-            return
+        if not self._lanes.first(task):
+            if not fits:
+                self._blocked.append(no_machine(group.need, self._snapshot, group.count))
+                return
+            if refusal := self._orders.refusal(fits):
+                self._blocked.append(Blocked(refusal.code, refusal.reason, group.need, group.count))
+                return
         count = self._rooms.admitted(group.need, group.count)
         self._rooms.take(group.need, count)
         if count < group.count:
