@@ -250,3 +250,22 @@ async def test_a_machine_in_doubt_takes_no_work_until_it_was_looked_at():
         await gate.until_open()
     assert (health.error, set(told)) == (None, {"gpu: it is lost"})
     await health.aclose()
+
+
+async def test_a_machine_that_cannot_be_examined_is_looked_at_again():
+    gate, mended = Gate(), []
+
+    def examine():
+        if not mended:
+            raise OSError("the scratch folder is gone")
+        return ()
+
+    health = Health(examine, gate)
+    health.look_again_s = 0.01
+    assert await health.look() == "examination: OSError: the scratch folder is gone"
+    health.doubt()
+    mended.append(True)
+    async with asyncio.timeout(20):
+        await gate.until_open()
+    assert health.error is None
+    await health.aclose()

@@ -38,9 +38,16 @@ class Health:
         self.on_unfit: Callable[[str], None] = lambda _: None
 
     async def look(self) -> str | None:
-        """Why the machine is unfit now, or None; what it says holds until the next look."""
+        """Why the machine is unfit now, or None; what it says holds until the next look.
+
+        A machine that cannot even be examined is unfit, and is looked at again like any other.
+        """
         started = time.perf_counter()
-        findings = await asyncio.to_thread(self._examine)
+        try:
+            findings = await asyncio.to_thread(self._examine)
+        except Exception as error:  # noqa: BLE001  Whatever it is, it must not end the looking.
+            _log.exception("examination_failed")
+            findings = (Finding("examination", ok=False, detail=f"{type(error).__name__}: {error}"),)
         reason = unfit(findings)
         for one in findings:
             _log.debug("looked_at", what=one.name, ok=one.ok, detail=one.detail)
