@@ -1,7 +1,7 @@
 """Act: turns each action of a plan into a guarded move. The move is written first; only then a provider is asked."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -34,14 +34,14 @@ class Applier:
     on_change: Callable[[], None] = lambda: None
 
     async def apply(self, plan: Plan) -> None:
-        offers = {(one.provider, one.gpu_class): one for one in self.market.offers()}
+        offers = self.market.offers()
         for action in plan.actions:
             await self._act(action, offers)
 
-    async def _act(self, action: Action, offers: dict[tuple[str, str], Offer]) -> None:
+    async def _act(self, action: Action, offers: Sequence[Offer]) -> None:
         match action:
             case Launch():
-                await self._intend(action, offers[action.provider, action.gpu_class])
+                await self._intend(action, _sold(action, offers))
             case Buy():
                 await self._buy(action)
             case Withdraw():
@@ -122,3 +122,9 @@ class Applier:
         if moved:
             log.info("worker_moved", worker=worker_id, to=to.value, reason=reason)
         return moved
+
+
+def _sold(action: Launch, offers: Sequence[Offer]) -> Offer:
+    """What the plan was made with: prices may have changed since, by a little."""
+    same = [one for one in offers if (one.provider, one.gpu_class) == (action.provider, action.gpu_class)]
+    return min(same, key=lambda one: abs(one.usd_per_hour - action.usd_per_hour))

@@ -8,13 +8,17 @@ from scaling.snapshot import Offer
 
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
-    """What to lease, and what its agent must know to report for duty."""
+    """What to lease, and what its agent must know to report for duty.
+
+    Where a class is sold in tiers, the price that was planned with tells them apart.
+    """
 
     worker_id: str
     gpu_class: str
     orchestrator_url: str
     worker_key: str
     environment: dict[str, str] = field(default_factory=dict)
+    usd_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ SERVICE_PRIOR = Estimate(mean_s=30.0, p90_s=90.0, p99_s=300.0)
 LOAD_PRIOR = Estimate(mean_s=15.0, p90_s=45.0, p99_s=120.0)
 NOTHING_LOADS = Estimate(mean_s=0.0, p90_s=0.0)
 BOOT_PRIOR = Estimate(mean_s=60.0, p90_s=180.0, p99_s=600.0)
+LOSSES_PRIOR = 3.0
+"""What is told of lives counts as so many losses."""
 OVERRUN_SHARE = 0.1
 """What has overrun its mean is taken to need a tenth of its age more: long runs have long tails."""
 
@@ -39,6 +41,13 @@ def estimate(seconds: Sequence[float], prior: Estimate) -> Estimate:
 def pool_estimate(kinds: Iterable[Sequence[float]], prior: Estimate) -> Estimate:
     """What a kind is likely like that little is known of: as others like it were, the latest of each first."""
     return estimate([one for seconds in kinds for one in seconds[:POOL_SAMPLES]], prior)
+
+
+def life(prior_s: float, served_s: float, losses: int) -> float:
+    """How long machines serve until they are taken away, in the mean, by those that served so long together and of
+    which so many were: the mean of an exponential, shrunk to what is told of it.
+    """
+    return (LOSSES_PRIOR * prior_s + served_s) / (LOSSES_PRIOR + losses)
 
 
 def remaining_s(whole: Estimate, elapsed_s: float, before_s: float = 0.0) -> float:

@@ -147,7 +147,9 @@ class Offer:
     """For sale. `count_max` is how many more could be leased now; `cooled_s` what is left of a cool-down.
 
     A lease with a hard end lasts `lease_s_max`; an idle worker older than `replace_after_s` is let go, so that the
-    next job finds a fresh lease. `boot_prior` is what the provider is known for, until there is history.
+    next job finds a fresh lease. `boot_prior` is what the provider is known for, until there is history. Machines of
+    one that sells several tiers of a class are told apart by their price. `life_mean_s` is how long one serves in the
+    mean until it is taken away; None: it is not.
     """
 
     provider: str
@@ -160,6 +162,7 @@ class Offer:
     min_billed_s: float = 0.0
     lease_s_max: float | None = None
     replace_after_s: float | None = None
+    life_mean_s: float | None = None
     boot_prior: "Estimate | None" = None
     capacity: int = 1
     count_max: int = 1_000_000

@@ -83,5 +83,6 @@ def _offer(offer: Offer) -> dict[str, Any]:
         "cooled_s": offer.cooled_s,
         "boot_billed": offer.boot_billed,
         "lease_s_max": offer.lease_s_max,
+        "life_mean_s": offer.life_mean_s,
         "engines": sorted({one.engine for one in offer.capabilities}),
     }

@@ -23,7 +23,7 @@ NOT_MODELLED = (
     "Jobs that failed, were cancelled or are not done yet are left out.",
     "Each machine runs one job at a time, has one model in memory, and can run all of these jobs.",
     "What jobs ask of machines (GPU class, memory, provider, price), queues' and owners' limits are left out.",
-    "Machines of owners are left out; no launch fails and no machine is lost.",
+    "Machines of owners are left out; no launch fails, and machines are lost as often as their tier is known for.",
     "A policy that learns begins without what it has learned.",
 )
 
@@ -69,12 +69,14 @@ def scenario_of(
     """The offers that could run some of these jobs; no launch fails there, and loads take what they took."""
     seen = {(one.provider, one.gpu_class): one.seconds for one in boots}
     engines = {one.need.engine for one in jobs}
-    fitting = {(one.provider, one.gpu_class): one for one in offers if _runs_any(one, engines)}
+    fitting = {
+        (one.provider, one.gpu_class, one.usd_per_hour): one for one in offers if _runs_any(one, engines)
+    }
     loads_s = [one.load_s for one in jobs if one.load_s is not None]
     load_s, speeds = fmean(loads_s) if loads_s else 0.0, speeds_of(jobs)
     return Scenario(
         name="this fleet",
-        offers=tuple(_terms(one, seen.get(kind, ())) for kind, one in fitting.items()),
+        offers=tuple(_terms(one, seen.get(kind[:2], ())) for kind, one in fitting.items()),
         gpu_classes={
             one.gpu_class: GpuClass(speeds.get(one.gpu_class, 1.0), load_s, one.vram_gb)
             for one in fitting.values()
@@ -99,6 +101,7 @@ def _terms(offer: Offer, boots_s: Sequence[float]) -> Terms:
         min_billed_s=offer.min_billed_s,
         lease_s_max=offer.lease_s_max,
         replace_after_s=offer.replace_after_s,
+        loss_mean_s=offer.life_mean_s,
         count_max=offer.count_max,
     )
 

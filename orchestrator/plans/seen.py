@@ -98,6 +98,7 @@ def _offer(offer: Offer) -> Json:
         "count_max": offer.count_max,
         "cooled_s": brief(offer.cooled_s),
         "boot_billed": offer.boot_billed,
+        "life_mean_s": brief(offer.life_mean_s),
     }
 
 

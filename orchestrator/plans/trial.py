@@ -69,9 +69,11 @@ class Trials:
 
     async def _scenario(self, jobs: Sequence[PastJob]) -> Scenario:
         fleet = await self.store.read_fleet()
-        leased = Counter((one.provider, one.gpu_class) for one in fleet.workers if one.state in LEASED)
+        leased = Counter(
+            (one.provider, one.gpu_class, one.usd_per_hour) for one in fleet.workers if one.state in LEASED
+        )
         offers = [
-            replace(one, count_max=one.count_max + leased[one.provider, one.gpu_class])
+            replace(one, count_max=one.count_max + leased[one.provider, one.gpu_class, one.usd_per_hour])
             for one in self.market.offers()
         ]
         scenario = scenario_of(offers, jobs, fleet.boot, self.period_s)

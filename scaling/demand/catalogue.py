@@ -1,5 +1,6 @@
 """What could be leased for a need, the cheapest for the job first."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,8 @@ from scaling.place import Host, runnable
 from scaling.snapshot import JobGroup, Need, Offer, Snapshot, WorkerView
 from scaling.states import WorkerState
 
+LIVES_MAX = 7.0
+"""A job of more lives than this needs a thousand leases, which is as good as never; and no number overflows."""
 ORDERED = frozenset({WorkerState.INTENDED, WorkerState.CREATING, WorkerState.STARTING})
 Wish = tuple[object, ...]
 
@@ -54,12 +57,9 @@ class Catalogue:
         return max(boots_s, default=0.0)
 
     def of(self, worker: WorkerView) -> Offer | None:
-        """The offer that a worker came from: that of its price if there are several of its class."""
+        """The offer that a worker came from: that nearest to its price if there are several of its class."""
         same = self._by_kind.get((worker.provider, worker.gpu_class), ())
-        for one in same:
-            if one.usd_per_hour == worker.usd_per_hour:
-                return one
-        return same[0] if same else None
+        return min(same, key=lambda one: abs(one.usd_per_hour - worker.usd_per_hour), default=None)
 
     def sold(self, kind: tuple[str, str, float]) -> Offer | None:
         """What is for sale of a provider, a class and a price."""
@@ -92,14 +92,39 @@ class Catalogue:
         offer = self.of(worker)
         return 0.0 if offer is None else self._cost_usd(offer, 0.0)
 
+    def alone(self, offer: Offer) -> Fit:
+        """An order for no job that is known: it costs its boot."""
+        boot_s = self._times.boot(offer.provider, offer.gpu_class).mean_s
+        return Fit(offer, self._cost_usd(offer, 0.0), boot_s)
+
     def _fit(self, need: Need, offer: Offer) -> Fit:
         service_s = self._times.service(need, offer.gpu_class).mean_s
         boot_s = self._times.boot(offer.provider, offer.gpu_class).mean_s
         return Fit(offer, self._cost_usd(offer, service_s), boot_s)
 
     def _cost_usd(self, offer: Offer, service_s: float) -> float:
+        """What is begun anew after each loss is paid again: see `leases` and `served_s`."""
         boot_s = self._times.boot(offer.provider, offer.gpu_class).mean_s if offer.boot_billed else 0.0
-        return offer.usd_per_hour * billed_s(offer, service_s + boot_s) / 3600
+        lease_s = served_s(service_s, offer.life_mean_s) + boot_s
+        return leases(service_s, offer.life_mean_s) * offer.usd_per_hour * billed_s(offer, lease_s) / 3600
+
+
+def leases(service_s: float, life_s: float | None) -> float:
+    """How many leases a job takes, in the mean, that begins anew when its machine is lost: a life is exponential, so
+    each of them is enough with probability exp(-service / life).
+    """
+    return 1.0 if life_s is None else math.exp(_lives(service_s, life_s))
+
+
+def served_s(service_s: float, life_s: float | None) -> float:
+    """How long it runs on each of them, in the mean: a life that is cut off where the job is done. On all together so
+    life * (exp(service / life) - 1).
+    """
+    return service_s if life_s is None else -life_s * math.expm1(-_lives(service_s, life_s))
+
+
+def _lives(service_s: float, life_s: float) -> float:
+    return min(LIVES_MAX, service_s / life_s)
 
 
 def _order(offer: Offer) -> tuple[str, str, float, tuple[object, ...]]:

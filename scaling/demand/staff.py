@@ -8,7 +8,6 @@ from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Fit
 from scaling.demand.pools import Pool, Pools
 from scaling.demand.walk import Demand, Scene
-from scaling.health import billed_s
 from scaling.place import runnable
 from scaling.plan import Blocked, Launch
 from scaling.snapshot import JobGroup, Memory, Need, Offer
@@ -137,11 +136,7 @@ def _alone(roll: Roll, pool: Pool) -> Iterator[Need]:
 
 def _anything(scene: Scene) -> Sequence[Fit]:
     """All offers, the cheapest hour first."""
-    found = []
-    for offer in scene.snapshot.offers:
-        boot_s = scene.times.boot(offer.provider, offer.gpu_class).mean_s
-        usd = offer.usd_per_hour * billed_s(offer, boot_s if offer.boot_billed else 0.0) / 3600
-        found.append(Fit(offer, usd, boot_s))
+    found = [scene.catalogue.alone(offer) for offer in scene.snapshot.offers]
     return sorted(found, key=lambda fit: (fit.offer.usd_per_hour, fit.offer.provider, fit.offer.gpu_class))
 
 

@@ -4,7 +4,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate, pool_estimate
+from scaling.estimate import LOAD_PRIOR, SERVICE_PRIOR, estimate, life, pool_estimate
+from scaling.plan import Launch
 from scaling.simulate.machine import Run
 from scaling.simulate.scenario import Scenario, Terms
 from scaling.snapshot import Capability, Estimate, Estimates, Offer
@@ -13,6 +14,8 @@ SAMPLES_MAX = 200
 """Of each kind only so many are remembered, the latest."""
 POOL_AGAIN = 1.1
 Class = tuple[str, str]
+Kind = tuple[str, str, float]
+"""Provider, GPU class, USD an hour."""
 Work = tuple[str, str, str]
 
 
@@ -67,35 +70,48 @@ class History:
         self.estimates[work] = estimate(samples, alike.add())
 
 
+@dataclass(slots=True)
+class Served:
+    """How long machines of a kind served that are gone, together, and how many of them were lost."""
+
+    seconds: float = 0.0
+    losses: int = 0
+
+
 class Knowledge:
     """Kept as things happen, so that a look costs nothing of what did not change since the last one."""
 
     def __init__(self, scenario: Scenario, models: Mapping[str, tuple[str, ...]]) -> None:
-        self._terms = {(one.provider, one.gpu_class): one for one in scenario.offers}
+        self._terms = {_kind(one): one for one in scenario.offers}
         self.capabilities = tuple(Capability(engine, models=names) for engine, names in models.items())
-        boots = {kind: one.told() for kind, one in self._terms.items()}
+        boots = {(one.provider, one.gpu_class): one.told() for one in scenario.offers}
         self._service = History(SERVICE_PRIOR)
         self._load = History(LOAD_PRIOR)
         self._boot = Boots(boots)
-        self._leased: Counter[Class] = Counter()
+        self._leased: Counter[Kind] = Counter()
+        self._served: dict[Kind, Served] = {}
         self._sold = {
-            kind: _offer(one, self.capabilities, boots[kind], scenario.gpu_classes[one.gpu_class].vram_gb)
+            kind: _offer(one, self.capabilities, boots[kind[:2]], scenario.gpu_classes[one.gpu_class].vram_gb)
             for kind, one in self._terms.items()
         }
         self._offers: tuple[Offer, ...] | None = None
         self._estimates: Estimates | None = None
 
-    def terms(self, provider: str, gpu_class: str) -> Terms:
-        return self._terms[provider, gpu_class]
+    def terms(self, action: Launch) -> Terms:
+        return self._terms[action.provider, action.gpu_class, action.usd_per_hour]
 
     def sold(self, terms: Terms) -> Offer:
         """The offer as it is billed."""
-        return self._sold[terms.provider, terms.gpu_class]
+        return self._sold[_kind(terms)]
 
     def offers(self) -> tuple[Offer, ...]:
         if self._offers is None:
             self._offers = tuple(
-                replace(one, count_max=max(0, one.count_max - self._leased[kind]))
+                replace(
+                    one,
+                    count_max=max(0, one.count_max - self._leased[kind]),
+                    life_mean_s=self._life_s(kind, one.life_mean_s),
+                )
                 for kind, one in self._sold.items()
             )
         return self._offers
@@ -111,8 +127,19 @@ class Knowledge:
 
     def leased(self, terms: Terms, change: int) -> None:
         """One more is leased, or one less."""
-        self._leased[terms.provider, terms.gpu_class] += change
+        self._leased[_kind(terms)] += change
         self._offers = None
+
+    def served(self, terms: Terms, seconds: float, *, lost: bool) -> None:
+        """A machine is gone that was ready for so long; it was lost, or let go."""
+        served = self._served.setdefault(_kind(terms), Served())
+        served.seconds += seconds
+        served.losses += lost
+        self._offers = None
+
+    def _life_s(self, kind: Kind, told_s: float | None) -> float | None:
+        served = self._served.get(kind)
+        return told_s if told_s is None or served is None else life(told_s, served.seconds, served.losses)
 
     def booted(self, terms: Terms, seconds: float) -> None:
         self._boot.add((terms.provider, terms.gpu_class), seconds)
@@ -128,6 +155,10 @@ class Knowledge:
         self._estimates = None
 
 
+def _kind(terms: Terms) -> Kind:
+    return (terms.provider, terms.gpu_class, terms.usd_per_hour)
+
+
 def _offer(terms: Terms, capabilities: tuple[Capability, ...], boot: Estimate, vram_gb: float) -> Offer:
     return Offer(
         provider=terms.provider,
@@ -140,6 +171,7 @@ def _offer(terms: Terms, capabilities: tuple[Capability, ...], boot: Estimate, v
         min_billed_s=terms.min_billed_s,
         lease_s_max=terms.lease_s_max,
         replace_after_s=terms.replace_after_s,
+        life_mean_s=terms.loss_mean_s,
         boot_prior=boot,
         count_max=terms.count_max,
     )

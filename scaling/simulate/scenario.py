@@ -49,7 +49,8 @@ class Terms:
 
     `fail_p` of the launches fail at the moment at which they would have been ready. Where the boot is billed, a lease
     is paid from its launch, else from ready. `granularity_s` 0 bills what was used. `loss_mean_s` is the mean life
-    after ready. `boot_prior` is what its boots are said to take, where that is not the truth.
+    after ready. `boot_prior` is what its boots are said to take, where that is not the truth. Several of a provider and
+    a class are tiers: they differ in price, and boot alike.
     """
 
     provider: str

@@ -72,15 +72,18 @@ def _terms(raw: object, where: str) -> Terms:
 
 
 def _check_kinds(scenario: Scenario, where: str) -> None:
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], list[Terms]] = {}
     for number, one in enumerate(scenario.offers):
-        kind = (one.provider, one.gpu_class)
+        place, kind = f"{where}: offers[{number}]", (one.provider, one.gpu_class)
         if one.gpu_class not in scenario.gpu_classes:
             known = ", ".join(scenario.gpu_classes)
-            raise ScenarioError(f"{where}: offers[{number}].gpu_class: {one.gpu_class!r} is none of {known}")
-        if kind in seen:
-            raise ScenarioError(f"{where}: offers[{number}]: a second offer of {'/'.join(kind)}")
-        seen.add(kind)
+            raise ScenarioError(f"{place}.gpu_class: {one.gpu_class!r} is none of {known}")
+        for other in seen.setdefault(kind, []):
+            if other.usd_per_hour == one.usd_per_hour:
+                raise ScenarioError(f"{place}: a second offer of {'/'.join(kind)} at the same price")
+            if (other.boot, other.boot_prior) != (one.boot, one.boot_prior):
+                raise ScenarioError(f"{place}.boot: those of {'/'.join(kind)} boot alike, whatever they cost")
+        seen[kind].append(one)
 
 
 def _object(raw: object, where: str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class World:
         self._offer(arrival.need, 1, at_work=self._at_work(arrival))
 
     def intend(self, action: Launch) -> None:
-        terms = self.knowledge.terms(action.provider, action.gpu_class)
+        terms = self.knowledge.terms(action)
         self._intents += 1
         machine = Machine(
             id=f"w{self._intents:07d}",
@@ -236,13 +236,15 @@ class World:
 
     def _end(self, machine: Machine, how: End = "terminate") -> None:
         """The lease ends. A job that runs there is lost with it, and waits again in its old place."""
-        run = machine.put_down(self.now_s) if machine.run else None
+        run, lost = machine.put_down(self.now_s) if machine.run else None, how == "fail"
         if run:
             how = "fail"
         self._note(how, node=machine.number)
         self.tally.ending(how, was_ready=machine.ready_at is not None)
         self.tally.ended(machine, self.knowledge.sold(machine.terms), self.now_s)
         self.knowledge.leased(machine.terms, -1)
+        if machine.ready_at is not None:
+            self.knowledge.served(machine.terms, self.now_s - machine.ready_at, lost=lost)
         self._forget(machine)
         self.changed = True
         if run:

@@ -170,7 +170,7 @@ class Look:
             if offer is None or not keeper.stays(kind) or not trend.last:
                 continue
             wanted = trend.last + keeper.ahead(offer, trend)
-            fit = Fit(offer, 0.0, self._scene.times.boot(kind[0], kind[1]).mean_s)
+            fit = self._scene.catalogue.alone(offer)
             reason = f"{trend.last} are needed now, and {wanted} when it has booted, as needs grow"
             for _ in range(min(OVERFLOW_MAX, wanted - self._present(kind, orders))):
                 if not orders.order((fit,), reason):

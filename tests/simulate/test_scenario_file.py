@@ -65,6 +65,12 @@ def test_a_file_says_what_is_for_sale_and_how_the_loop_turns(read):
     assert scenario.loop.launch_delay_s == 1.5
 
 
+def test_a_class_may_be_sold_in_tiers_that_differ_in_price_and_life(read):
+    sure, spot = read({"offers": [OFFER, {**OFFER, "usd_per_hour": 0.3, "loss_mean_s": 600}]}).offers
+    assert (sure.usd_per_hour, sure.loss_mean_s) == (1.0, None)
+    assert (spot.usd_per_hour, spot.loss_mean_s) == (0.3, 600)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -86,7 +92,11 @@ def test_a_file_says_what_is_for_sale_and_how_the_loop_turns(read):
         ({"offers": [{**OFFER, "provider": ""}]}, "offers[0].provider: must be a name"),
         ({"offers": [{**OFFER, "fail_p": 1}]}, "offers[0].fail_p: 1 must be below 1"),
         ({"offers": [{**OFFER, "gpu_class": "b200"}]}, "offers[0].gpu_class: 'b200' is none of gpu"),
-        ({"offers": [OFFER, OFFER]}, "offers[1]: a second offer of comput3/gpu"),
+        ({"offers": [OFFER, OFFER]}, "offers[1]: a second offer of comput3/gpu at the same price"),
+        (
+            {"offers": [OFFER, {**OFFER, "usd_per_hour": 0.3, "boot": {"median_s": 9, "p95_s": 9}}]},
+            "offers[1].boot: those of comput3/gpu boot alike",
+        ),
         ({"offers": [{**OFFER, "boot": {"median_s": 9, "p95_s": 8}}]}, "offers[0].boot.p95_s: 8 is less"),
         ({"offers": [{**OFFER, "boot": {"median_s": 0, "p95_s": 8}}]}, "boot.median_s: 0 must be above 0"),
         ({"offers": [OFFER], "loop": {"period_s": 0}}, "loop.period_s: 0 must be above 0"),

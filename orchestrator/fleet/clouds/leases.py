@@ -69,6 +69,7 @@ class Leases:
             gpu_class=worker.gpu_class,
             orchestrator_url=self.deployment.origin(),
             worker_key=worker_key(self.deployment.secret, worker.id),
+            usd_per_hour=worker.usd_per_hour,
         )
         try:
             instance = await provider.create(spec, self.deployment.tag(worker.id))
@@ -93,9 +94,9 @@ class Leases:
         log.warning("create_refused", worker=worker.id, kind=type(error).__name__, error=str(error))
         match error:
             case RateLimited():
-                self.market.cool(worker.provider, worker.gpu_class, error.retry_after_s)
+                self.market.cool(worker, error.retry_after_s)
             case NoCapacity() | Rejected() | BadCredentials():
-                self.market.cool(worker.provider, worker.gpu_class)
+                self.market.cool(worker)
             case _:
                 return
         await self._move(worker.id, W.GONE, W.CREATING, f"{type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import structlog
 
 from orchestrator.clock import Clock
+from orchestrator.store.rows import Worker
 from provider_clients.base import Provider
 from provider_clients.errors import BadCredentials, ProviderError
 from scaling.snapshot import Capability, Offer
@@ -26,7 +27,7 @@ class Market:
         self._providers = providers
         self._clock = clock
         self._offers: dict[str, tuple[Offer, ...]] = {}
-        self._cooled_until: dict[tuple[str, str], float] = {}
+        self._cooled_until: dict[tuple[str, str, float], float] = {}
         self._taken: Counter[tuple[str, str]] = Counter()
         self._seen: dict[tuple[str, str], deque[tuple[float, tuple[Capability, ...]]]] = {}
         self.faults: dict[str, str] = {}
@@ -49,9 +50,10 @@ class Market:
             if isinstance(error, BadCredentials):
                 self._offers[provider.name] = ()
 
-    def cool(self, provider: str, gpu_class: str, seconds: float = COOL_DOWN_S) -> None:
-        """Leaves an offer alone for a while: it had no capacity, or asked us to wait."""
-        self._cooled_until[provider, gpu_class] = self._clock.now() + seconds
+    def cool(self, worker: Worker, seconds: float = COOL_DOWN_S) -> None:
+        """Leaves the offer of this one alone for a while: it had no capacity, or asked us to wait."""
+        kind = (worker.provider, worker.gpu_class, worker.usd_per_hour)
+        self._cooled_until[kind] = self._clock.now() + seconds
 
     def take(self, provider: str, gpu_class: str) -> None:
         """One was made. What the provider said that it has, it said before; its next word has it counted."""
@@ -80,7 +82,7 @@ class Market:
         key = offer.provider, offer.gpu_class
         return replace(
             offer,
-            cooled_s=max(0.0, self._cooled_until.get(key, 0.0) - self._clock.now()),
+            cooled_s=max(0.0, self._cooled_until.get((*key, offer.usd_per_hour), 0.0) - self._clock.now()),
             count_max=max(0, offer.count_max - self._taken[key]),
             capabilities=self._kept(key) or offer.capabilities,
         )

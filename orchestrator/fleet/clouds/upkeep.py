@@ -65,7 +65,7 @@ class Upkeep:
         if isinstance(provider, Exchanges):
             await provider.exchange(instance.id, why)
         else:
-            self.applier.market.cool(worker.provider, worker.gpu_class)
+            self.applier.market.cool(worker)
             await self.applier.stop(worker.id, why, "upkeep")
 
     async def _serving(self, provider: Provider, worker: Worker, *, busy: bool) -> None:
