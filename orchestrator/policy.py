@@ -65,6 +65,11 @@ class PolicyBody(Wire):
     limits: LimitsBody = LimitsBody()
     provider_limits: dict[str, LimitsBody] = Field(default_factory=dict)
     usd_per_day_max: float | None = Field(default=None, ge=0)
+    queue_wait_s: dict[str, Annotated[float, Field(gt=0, le=86_400)]] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="By queue, how long its jobs may wait, instead of the target.",
+    )
 
     @field_validator("knobs")
     @classmethod

@@ -1,7 +1,8 @@
 """Who runs what: one `runnable` predicate for claims and for plans, and the order among those that fit."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -13,6 +14,10 @@ WARM_WAIT_S_MAX = 120.0
 """No job waits longer than this behind jobs that are only warmer, where a plan says no other patience."""
 STARVED_PATIENCES = 8.0
 """A job that is late waits for those that can still be in time, but no longer than so many times the patience."""
+WAIT_SHARE = 0.5
+"""Of the time that its client gives it, a job waits for so much; the rest is for what goes wrong."""
+USUAL_S = 3600.0
+"""Until a job is done, where its client says nothing. Who gives it more says that it can wait."""
 LEASE_MARGIN_S = 60.0
 """Kept free at the hard end of a lease, for what a job still has to hand in."""
 Holds = Mapping[Need, int]
@@ -23,11 +28,24 @@ NO_HOLDS: Holds = {}
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds that jobs wait as the policy has it, and that a usual model takes to load: a job is late on a machine on
-    which it could not begin, its model in memory, by then.
+    which it could not begin, its model in memory, by then. `queue_wait_s` is for queues that have a wait of their own.
     """
 
     wait_s: float
     load_s: float = 0.0
+    queue_wait_s: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, need: Need) -> "Patience":
+        """That of jobs of a need: what the policy says of their queue, or their clients' word where that is longer. Who
+        must start sooner is seen to by its slack.
+        """
+        wait_s = max(self.queue_wait_s.get(need.queue, self.wait_s), need.wait_s or 0.0)
+        return self if wait_s == self.wait_s else Patience(wait_s, self.load_s)
+
+    def measured_s(self, need: Need, wait_s: float) -> float:
+        """A wait as it would be if such jobs were to wait no longer than others."""
+        own = self.of(need)
+        return wait_s if own is self else wait_s * self.wait_s / own.wait_s
 
     @property
     def starved_s(self) -> float:
@@ -42,6 +60,18 @@ class Patience:
         must begin at once.
         """
         return self.late_s(is_warm=is_warm) < age_s <= self.starved_s and slack_s >= URGENT_SLACK_S
+
+
+def own_wait_s(start_within_s: float | None, complete_in_s: float, max_time_s: float) -> float | None:
+    """How long a job may wait by its client's word: half of the time in which it must start, or, where it may take
+    longer than usual until it is done, of what its longest run leaves of that. Rounded down to a power of two, so that
+    jobs are alike whose clients say about the same. None: the client says nothing, or nothing that can be waited for.
+    """
+    given_s = start_within_s
+    if given_s is None and USUAL_S < complete_in_s < math.inf:
+        given_s = complete_in_s - max_time_s
+    wait_s = WAIT_SHARE * given_s if given_s is not None else 0.0
+    return 2.0 ** math.floor(math.log2(wait_s)) if 1.0 <= wait_s < math.inf else None
 
 
 class Host(Protocol):
@@ -134,19 +164,20 @@ def choose(  # noqa: PLR0913
 
     def order(candidate: Candidate) -> tuple[bool, int, bool, bool, bool, int, float, float]:
         is_warm = warm(candidate.need, resident)
+        own = patience and patience.of(candidate.need)
+        starved_s = own.starved_s if own else WARM_WAIT_S_MAX
         urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > starved_s
         return (
             candidate.need.low_priority,
             -candidate.need.priority,
             not urgent,
-            not urgent and patience is not None and candidate.age_s > patience.late_s(is_warm=is_warm),
+            not urgent and own is not None and candidate.age_s > own.late_s(is_warm=is_warm),
             not urgent and not is_warm,
             running_by_owner.get(candidate.need.owner, 0),
             candidate.slack_s,
             -candidate.age_s,
         )
 
-    starved_s = WARM_WAIT_S_MAX if patience is None else patience.starved_s
     fitting = [
         one
         for one in candidates

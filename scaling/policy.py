@@ -47,6 +47,8 @@ class Policy:
     """In all."""
     provider_limits: dict[str, Limits] = field(default_factory=dict)
     usd_per_day_max: float | None = None
+    queue_wait_s: dict[str, float] = field(default_factory=dict)
+    """Instead of the target, for jobs of these queues."""
 
     @property
     def idle_s_usual(self) -> float:

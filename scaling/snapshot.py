@@ -46,6 +46,8 @@ class Need:
     """Workers on which such a job failed already."""
     max_time_s: float = 1200.0
     """A lease with a hard end takes only jobs that fit in what is left of it."""
+    wait_s: float | None = None
+    """How long such jobs may wait by their clients' own word; None: as the policy says. See `own_wait_s`."""
 
 
 AGES_MAX = 32
@@ -213,7 +215,7 @@ class Snapshot:
     `now_s` is a steady clock, and only for what a policy remembers. `memory` is what the plan before this one
     returned, if it was of the same policy. `arrived` counts all jobs that ever came; only its growth means something.
     `waits_s` are the waits of the jobs that began since the last look, from their arrival to the begin of their
-    service.
+    service: without low priority, and measured as `Patience.measured_s` does.
     """
 
     groups: tuple[JobGroup, ...] = ()

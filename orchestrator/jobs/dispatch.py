@@ -92,7 +92,7 @@ class Dispatcher:
         need = claimed.job.need
         self.holds.took(need, resident)
         load_s = self._times.load(need, worker.gpu_class).mean_s if claimed.attempt.loads else 0.0
-        self.waits.note(claimed, load_s)
+        self.waits.note(claimed, load_s, self.holds.patience())
         self._models_at_work |= _models((*resident, _key(need)) if need.model else resident)
         self._on_claim(claimed)
 

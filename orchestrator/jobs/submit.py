@@ -24,6 +24,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.people import By
 from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Job, NewJob, Sight, Submitted
+from scaling.place import own_wait_s
 from scaling.snapshot import Need
 
 UPLOAD_SCHEME = "upload://"
@@ -242,6 +243,7 @@ def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str, max_
         owner=owner,
         project=request.project or "",
         max_time_s=max_time_s,
+        wait_s=own_wait_s(request.start_within, request.complete_in, max_time_s),
     )
 
 

@@ -7,6 +7,7 @@ that what such loads are expected to take is added where the worker has not the 
 from collections import deque
 
 from orchestrator.store.rows import Claimed
+from scaling.place import Patience
 
 WAITS_MAX = 10_000
 """Between two looks; of more, the latest."""
@@ -17,15 +18,19 @@ class Waits:
         self._waits: deque[float] = deque(maxlen=WAITS_MAX)
         self._noted: dict[int, None] = {}
 
-    def note(self, claimed: Claimed, load_s: float = 0.0) -> None:
-        """A job's first attempt counts, and once: a claim whose reply was lost is repeated. It loads for `load_s`."""
+    def note(self, claimed: Claimed, load_s: float = 0.0, patience: Patience | None = None) -> None:
+        """A job's first attempt counts, and once: a claim whose reply was lost is repeated. It loads for `load_s`.
+
+        Low priority asks for no machine, so that its waits do not count.
+        """
         attempt, job = claimed.attempt, claimed.job
-        if attempt.number > 1 or attempt.id in self._noted:
+        if attempt.number > 1 or attempt.id in self._noted or job.need.low_priority:
             return
         self._noted[attempt.id] = None
         if len(self._noted) > WAITS_MAX:
             del self._noted[next(iter(self._noted))]
-        self._waits.append(max(0.0, attempt.started_at - job.created_at) + load_s)
+        wait_s = max(0.0, attempt.started_at - job.created_at) + load_s
+        self._waits.append(patience.measured_s(job.need, wait_s) if patience else wait_s)
 
     def take(self) -> tuple[float, ...]:
         """Seconds, of those that began since this was asked last; oldest first."""

@@ -96,6 +96,7 @@ def _identity(need: Need) -> tuple[object, ...]:
         need.owner,
         need.avoid,
         need.max_time_s,
+        need.wait_s or 0.0,
     )
 
 

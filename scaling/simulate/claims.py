@@ -16,14 +16,14 @@ class Claims:
     def __init__(self, waiting: Waiting) -> None:
         self._waiting = waiting
         self._holds: Holds = NO_HOLDS
-        self._patience: Patience | None = None
+        self.patience: Patience | None = None
 
     def follow(self, plan: Plan) -> None:
         self._holds = {one.need: one.count for one in plan.holds if one.count > 0}
-        self._patience = plan.patience
+        self.patience = plan.patience
 
     def take(self, need: Need, now_s: float, *, is_warm: bool) -> Arrival:
-        return self._waiting.take(need, now_s, self._patience, is_warm=is_warm)
+        return self._waiting.take(need, now_s, self.patience, is_warm=is_warm)
 
     def took(self, need: Need, resident: Sequence[str]) -> None:
         """A machine with these models takes one. If it was one of the held, fewer are left for others like it."""
@@ -33,13 +33,13 @@ class Claims:
     def next_need(self, machine: Machine, now_s: float) -> Need | None:
         """What a machine that asks takes. Traces name no owners, and so there is no share to be fair with."""
         return choose(
-            self._waiting.heads(now_s, self._patience, machine.resident),
+            self._waiting.heads(now_s, self.patience, machine.resident),
             machine.view(now_s),
             host_id=machine.id,
             resident=machine.resident,
             running_by_owner={},
             holds=self._holds,
-            patience=self._patience,
+            patience=self.patience,
         )
 
     def wake(

@@ -87,7 +87,7 @@ class Looks:
             now_s=now_s,
             memory=self._memory,
             arrived=world.arrived,
-            waits_s=world.begun.until(now_s),
+            waits_s=world.begun.until(now_s, world.claims.patience),
         )
 
     def _usd_today(self) -> float:

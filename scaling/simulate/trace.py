@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling.place import own_wait_s
 from scaling.snapshot import Need
 
 ENGINE = "comfyui"
@@ -95,6 +96,9 @@ def make_trace(rows: list[Row], speed: float = 1.0) -> Trace:
             priority=row.priority,
             low_priority=row.low_priority,
             max_time_s=max_time_s,
+            wait_s=own_wait_s(
+                None if row.start_within_s == math.inf else row.start_within_s, row.complete_in_s, max_time_s
+            ),
         )
         t_s = row.t_s / speed
         arrivals.append(

@@ -27,7 +27,8 @@ class Group:
 
     def first(self, now_s: float, patience: Patience | None, *, is_warm: bool) -> int:
         """The place of the next: the first in time, unless none is or the very first may not be passed over."""
-        by_s, came_s, _, _ = self.waiters[0]
+        by_s, came_s, _, arrival = self.waiters[0]
+        patience = patience and patience.of(arrival.need)
         if patience is None or not patience.passes_over(now_s - came_s, by_s - now_s, is_warm=is_warm):
             return 0
         since_s = now_s - patience.late_s(is_warm=is_warm)

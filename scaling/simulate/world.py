@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scaling.place import warm
+from scaling.place import Patience, warm
 from scaling.plan import Launch, Plan
 from scaling.simulate.claims import Claims
 from scaling.simulate.draws import LaunchDraws
@@ -38,13 +38,14 @@ class Begun:
     def add(self, run: Run) -> None:
         heapq.heappush(self.runs, (run.begins_at, run.arrival.row, run))
 
-    def until(self, now_s: float) -> tuple[float, ...]:
-        """The waits of those that have begun and were not told before."""
+    def until(self, now_s: float, patience: Patience | None) -> tuple[float, ...]:
+        """The waits of those that have begun and were not told before, as production counts them."""
         told = []
         while self.runs and self.runs[0][0] <= now_s:
             run = heapq.heappop(self.runs)[2]
-            if not run.dropped:
-                told.append(run.begins_at - run.arrival.t_s)
+            need, wait_s = run.arrival.need, run.begins_at - run.arrival.t_s
+            if not run.dropped and not need.low_priority:
+                told.append(patience.measured_s(need, wait_s) if patience else wait_s)
         return tuple(told)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from scaling.demand.catalogue import Fit
 from scaling.demand.supply import SERVICE_S_MIN
 from scaling.estimate import Times
+from scaling.place import Patience
 from scaling.snapshot import Need
 from scaling.whatif.boots import Boot, boot_of, boot_paid_s
 from scaling.whatif.orders import CONFIRM_S
@@ -64,11 +65,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What an order is weighed by: a late job's price in seconds of a machine, and the target."""
+    """What an order is weighed by: a late job's price in seconds of a machine, and how long jobs may wait."""
 
     times: Times
     price_s: float
-    target_s: float
+    patience: Patience
 
     def boot(self, fit: Fit) -> Boot:
         return boot_of(self.times.boot(fit.offer.provider, fit.offer.gpu_class))
@@ -194,7 +195,7 @@ def _weigh(one: New, terms: Terms, plan: Draft) -> None:
 def _lead_s(one: New, boot: Boot, load_s: float, start_s: float, terms: Terms) -> float:
     """How long before its first job is due it is ordered, at the least expected cost."""
     late_s, least, best_s = terms.price_s * len(one.asks), math.inf, 0.0
-    due_s, target_s = one.due_s, terms.target_s
+    due_s, target_s = one.due_s, terms.patience.of(one.first).wait_s
     for share, boot_s in zip(LATE_SHARES, boot.quantiles_s[9:], strict=True):
         lead_s = boot_s + load_s
         if lead_s > due_s:

@@ -41,6 +41,7 @@ class Look:
         self._groups = [(one, self._orders.to_be_had(scene.catalogue.fits_for(one))) for one in groups]
         target = target_of(scene.policy, snapshot, scene.times)
         self._target_s = target.wait_s
+        self._patience = Patience(target.wait_s, usual_load_s(snapshot), scene.policy.queue_wait_s)
         apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
         self._ours = _by_kind(scene.supply)
         self._lanes = lanes_of(scene.supply, scene.catalogue, scene.times, scene.policy, apart)
@@ -80,7 +81,7 @@ class Look:
             look_again_s=soonest(
                 (plan.next_s, keeper.next_s, *orders.delays_s(), self._stale_in_s(asks) or math.inf)
             ),
-            patience=Patience(self._target_s, usual_load_s(self._snapshot)),
+            patience=self._patience,
             memory=written(learned),
         )
 
@@ -112,13 +113,13 @@ class Look:
         if count < group.count:
             self._blocked.append(self._rooms.held(group.need, group.count - count))
         if count:
-            yield ask_of(group, task, fits, count, self._target_s - SPARE_S)
+            yield ask_of(group, task, fits, count, self._patience.of(group.need).wait_s - SPARE_S)
 
     def _in_time(self, asks: Sequence[Ask]) -> Draft:
         shorts = place_in_time(asks, self._lanes)
         if not shorts:
             return Draft()
-        return draft(shorts, Terms(self._scene.times, self._learned.price_s, self._target_s))
+        return draft(shorts, Terms(self._scene.times, self._learned.price_s, self._patience))
 
     def _horizon_s(self, asks: Sequence[Ask]) -> float:
         starts_s = [
@@ -195,7 +196,8 @@ class Look:
 
     def _why(self, need: Need, count: int) -> str:
         jobs = f"{count} {need.engine} job{'s' if count > 1 else ''}"
-        return f"{jobs} would wait longer than {self._target_s:.0f} s on the machines there are"
+        wait_s = self._patience.of(need).wait_s
+        return f"{jobs} would wait longer than {wait_s:.0f} s on the machines there are"
 
 
 def _by_kind(supply: Sequence[WorkerView]) -> dict[Kind, list[WorkerView]]:

@@ -43,6 +43,7 @@ async def test_knobs_are_those_of_the_named_policy(world):
     [
         ({"aim": "free"}, "aim", "cheap"),
         ({"target_p95_s": 0}, "target_p95_s", "greater than 0"),
+        ({"queue_wait_s": {"long-high": 0}}, "long-high", "greater than 0"),
         ({"target_p95_s": 1e9}, "target_p95_s", "86400"),
         ({"knobs": {"red": 1}}, "knobs", "red"),
         ({"name": "queue_length", "knobs": {"desired_queue_length": 0}}, "knobs", "from 1"),

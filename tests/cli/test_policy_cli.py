@@ -29,6 +29,12 @@ def test_knobs_are_set_and_unset_by_their_names():
     assert changed(POLICY, [("knobs.min_replicas", None)])["knobs"] == {}
 
 
+def test_the_wait_of_a_queue_is_set_and_unset():
+    set_ = changed(POLICY, [("queue_wait_s.long-high", 900)])
+    assert set_["queue_wait_s"] == {"long-high": 900}
+    assert changed(set_, [("queue_wait_s.long-high", None)])["queue_wait_s"] == {}
+
+
 def test_another_policy_drops_the_knobs_of_the_one_before():
     assert changed(POLICY, [("name", "queue_length")])["knobs"] == {"min_replicas": 1.0}
     after = changed(POLICY, [("name", "static"), ("knobs.workers", 2)])

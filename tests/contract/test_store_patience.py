@@ -137,3 +137,9 @@ async def test_behind_many_that_are_late_the_oldest_in_time_comes_first(store, w
     late += await small(store, 7.0, 7.1)
     (sooner,) = await small(store, 41.0, complete_by=7_000.0)
     assert await taken(store, 3, at=45.0, resident=WARM) == [*calm, sooner, late[0]]
+
+
+async def test_jobs_that_may_wait_longer_are_late_by_their_own_measure(store, worker):
+    late, calm = await small(store, 0.0, 30.0)
+    patient, younger = await small(store, 1.0, 44.0, wait_s=64.0)
+    assert await taken(store, 4, at=45.0, resident=WARM) == [patient, calm, younger, late]

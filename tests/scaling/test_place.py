@@ -1,11 +1,12 @@
 """Who runs what, among those that fit."""
 
+import math
 from dataclasses import replace
 
 import pytest
 from pictures import CSM, need, offer, ready
 
-from scaling.place import Candidate, best_worker, choose, runnable
+from scaling.place import Candidate, Patience, best_worker, choose, own_wait_s, runnable
 
 HOST = offer()
 
@@ -99,3 +100,41 @@ def test_a_held_job_wakes_warm_workers_only():
     assert best_worker(large, [cold, warm], count=2, holds={large: 2}) == "w2"
     assert best_worker(large, [cold], count=2, holds={large: 2}) is None
     assert best_worker(large, [cold], count=3, holds={large: 2}) == "w1"
+
+
+@pytest.mark.parametrize(
+    ("start_within_s", "complete_in_s", "wait_s"),
+    [
+        (None, 3600.0, None),
+        (None, math.inf, None),
+        (None, 7200.0, 2048.0),
+        (1800.0, 3600.0, 512.0),
+        (1800.0, 86_400.0, 512.0),
+        (30.0, 3600.0, 8.0),
+        (1.0, 3600.0, None),
+        (None, 3601.0, 1024.0),
+    ],
+)
+def test_clients_say_how_long_a_job_may_wait(start_within_s, complete_in_s, wait_s):
+    assert own_wait_s(start_within_s, complete_in_s, 1200.0) == wait_s
+
+
+def test_a_client_whose_longest_run_leaves_no_time_says_nothing():
+    assert own_wait_s(None, 4000.0, 7200.0) is None
+
+
+def test_who_may_wait_is_late_by_its_own_measure():
+    patience = Patience(20.0, queue_wait_s={"long-high": 200.0})
+    patient, plain = need(wait_s=512.0), need()
+    assert [patience.of(one).wait_s for one in (patient, plain, need(queue="long-high"))] == [
+        512.0,
+        20.0,
+        200.0,
+    ]
+    assert patience.of(need(wait_s=8.0)).wait_s == 20.0
+    assert patience.of(need(queue="long-high", wait_s=512.0)).wait_s == 512.0
+    assert patience.measured_s(patient, 256.0) == 10.0
+    assert patience.measured_s(plain, 256.0) == 256.0
+    late, in_time = waits(plain, age_s=30.0), waits(patient, age_s=30.0)
+    assert pick(late, in_time, patience=patience) == patient
+    assert pick(waits(plain), waits(patient, age_s=600.0), patience=patience) == plain

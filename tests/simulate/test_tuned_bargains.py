@@ -76,6 +76,20 @@ def test_jobs_that_say_when_they_must_begin_are_in_time(scenario, target_s, hint
     assert with_hint < without / 3
 
 
+@pytest.mark.parametrize("word", [{"start_within_s": 1800.0}, {"complete_in_s": 7200.0}])
+def test_jobs_that_can_wait_cost_less_and_none_is_missed(word):
+    def run_with(said):
+        return [
+            run([replace(one, **said) for one in mixed(seed, jobs=250)], COMPUT3, tuned(90.0), seed)[0]
+            for seed in SEEDS
+        ]
+
+    plain, patient = run_with({}), run_with(word)
+    assert mean(patient, "cost_usd") < 0.9 * mean(plain, "cost_usd")
+    assert mean(patient, "wait_p95_s") > 2 * mean(plain, "wait_p95_s")
+    assert [(one.deadline_misses, one.unfinished) for one in patient] == [(0, 0)] * len(SEEDS)
+
+
 @pytest.mark.slow
 def test_low_priority_never_launches():
     low = [replace(one, low_priority=True) for one in mixed(1, jobs=3)]

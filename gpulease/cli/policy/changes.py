@@ -12,7 +12,7 @@ from scaling.policies import KNOBS, POLICIES, check_knobs
 from scaling.policy import Limits, Policy
 from scaling.simulate import Scenario
 
-NESTED = frozenset({"name", "knobs", "limits", "provider_limits", "provider_launch_delay_s"})
+NESTED = frozenset({"name", "knobs", "limits", "provider_limits", "provider_launch_delay_s", "queue_wait_s"})
 FIELDS = tuple(one.name for one in fields(Policy) if one.name not in NESTED)
 LIMITS = tuple(f"limits.{one.name}" for one in fields(Limits))
 

@@ -59,8 +59,9 @@ def changed(policy: dict[str, Any], asked: Sequence[tuple[str, Any]]) -> dict[st
             raise typer.BadParameter(f"the policy has no {name!r}", param_hint="NAME=VALUE")
         else:
             after[outer] = _put(after.get(outer, {}), inner.split("."), value)
-    if isinstance(knobs := after.get("knobs"), dict):
-        after["knobs"] = {name: value for name, value in knobs.items() if value is not None}
+    for mapping in ("knobs", "queue_wait_s"):
+        if isinstance(held := after.get(mapping), dict):
+            after[mapping] = {name: value for name, value in held.items() if value is not None}
     return after
 
 

@@ -183,6 +183,7 @@ def _next_of(jobs: list[Job], now: float, patience: Patience | None, *, is_warm:
     """Of those that are alike, what must start first, unless it is passed over for one that is in time."""
     head = min(jobs, key=_first)
     age_s, slack_s = now - head.created_at, rules.must_start_by(head) - now
+    patience = patience and patience.of(head.need)
     if patience is None or not patience.passes_over(age_s, slack_s, is_warm=is_warm):
         return head
     since = now - patience.late_s(is_warm=is_warm)

@@ -177,7 +177,7 @@ def _next_of(
     database: Database, head: Head, resident: tuple[str, ...], now: float, patience: Patience
 ) -> Head:
     """The head, unless it is passed over for one of its group that is in time on a worker with these models."""
-    is_warm = warm(head.need, resident)
+    is_warm, patience = warm(head.need, resident), patience.of(head.need)
     if not patience.passes_over(now - head.created_at, head.start_by - now, is_warm=is_warm):
         return head
     since = now - patience.late_s(is_warm=is_warm)
