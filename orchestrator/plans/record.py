@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from orchestrator.plans.seen import Json, brief, cut, of_need, seen
 from scaling.plan import Blocked, Hold, Launch, Plan
+from scaling.policies import TOLD
 from scaling.policy import Policy
 from scaling.snapshot import Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -31,8 +32,14 @@ def explained(record: PlanRecord) -> Json:
         },
         "seen": seen(record.snapshot, policy),
         **decided(plan),
+        **cut("learned", _learned(record)),
         "not_done": list(_not_done(record.snapshot, plan)),
     }
+
+
+def _learned(record: PlanRecord) -> list[str]:
+    tell = TOLD.get(record.policy.name)
+    return list(tell(record.plan.memory, record.snapshot.now_s)) if tell else []
 
 
 def decided(plan: Plan) -> Json:

@@ -34,7 +34,7 @@ def seen(snapshot: Snapshot, policy: Policy) -> Json:
     }
 
 
-def cut(name: str, rows: Sequence[Json]) -> Json:
+def cut(name: str, rows: Sequence[Any]) -> Json:
     left = len(rows) - ROWS_MAX
     return {name: list(rows[:ROWS_MAX]), **({f"{name}_left_out": left} if left > 0 else {})}
 
@@ -86,6 +86,7 @@ def _group(group: JobGroup) -> Json:
         "oldest_age_s": brief(group.oldest_age_s),
         "median_age_s": brief(ages_s[len(ages_s) // 2]) if ages_s else None,
         "slack_s": brief(group.slack_s),
+        "wait_s": brief(group.need.wait_s),
         "avoids": len(group.need.avoid),
     }
 

@@ -1,6 +1,6 @@
 """Policies by name: each says what the queue asks for, given the same scene."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from scaling.demand.walk import Demand, Scene
 from scaling.policies.concurrency import concurrency
@@ -13,6 +13,8 @@ from scaling.policies.queue_delay import queue_delay
 from scaling.policies.queue_length import queue_length
 from scaling.policies.static import static
 from scaling.policies.whatif import whatif
+from scaling.snapshot import Memory
+from scaling.whatif.told import told
 
 DemandPolicy = Callable[[Scene], Demand]
 COUNTED: Mapping[str, CountRule] = {
@@ -20,6 +22,8 @@ COUNTED: Mapping[str, CountRule] = {
 }
 """Policies that say a number of workers for each pool."""
 POLICIES: Mapping[str, DemandPolicy] = {"fixed": fixed, "whatif": whatif, **COUNTED}
+TOLD: Mapping[str, Callable[[Memory, float], Iterable[str]]] = {"whatif": told}
+"""What a policy has learned, in sentences, from what its plan remembers and the time."""
 WALKED = frozenset({"fixed"})
 """Policies that walk over the slots of a scene."""
 KNOBS: Mapping[str, tuple[Knob, ...]] = {

@@ -1,6 +1,7 @@
 """/v1/plan and /v1/plans: what was seen, decided and left; and `gpulease policy explain` on top of it."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from scaling.plan import Hold, Launch, Plan
 from scaling.policy import Policy
 from scaling.snapshot import Estimate, Estimates, JobGroup, Need, Offer, Running, Snapshot, WorkerView
 from scaling.states import WorkerState
+from scaling.whatif.learned import Learned, Rank, written
 
 SMALL = Need("csm", model="small", owner="ann", project="secret film")
 
@@ -185,6 +187,18 @@ def test_a_record_has_a_bound_and_says_what_it_leaves_out():
     assert made["not_done"] == []
 
 
+def test_a_record_says_what_the_policy_has_learned():
+    kind = ("salad", "l4", 0.3)
+    ranks = (Rank(None), Rank(90.0, (10.0, 20.0, 30.0)), Rank(40.0, (5.0,)))
+    memory = written(Learned(log_price=math.log(1234.0), ranks={kind: ranks}))
+    made = record_of(Snapshot(now_s=100.0), Plan(memory=memory))
+    price, machines = made["learned"]
+    assert price.startswith("a late job is worth 1234 s of a machine")
+    assert machines.startswith("salad/l4 at $0.3/h: 1 needed now, 3 at most so far; the next not for 10 s, ")
+    assert machines.endswith("its last 3 pauses took 20 s in the median, 9 of 10 within 28 s")
+    assert record_of(Snapshot(), Plan(memory={"other": 1}))["learned"] == []
+
+
 async def test_the_command_explains_the_last_plan_in_words(world, look, gpulease):
     await world.agent()
     await world.submit()
@@ -195,6 +209,7 @@ async def test_the_command_explains_the_last_plan_in_words(world, look, gpulease
     assert "1 jobs csm wait (priority 0): the oldest for 5.0 s" in said
     assert "Decided:\n  " in said
     assert "Not done:\n  Nothing launched though 1 job waiting" in said
+    assert "Learned:\n  a late job is worth 700 s of a machine" in said
     assert json.loads((await gpulease("policy", "explain", "--json")).out)["seen"]["jobs"][0]["count"] == 1
 
 

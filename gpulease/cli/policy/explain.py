@@ -56,6 +56,8 @@ def _lines(plan: Json) -> Iterator[str]:
     yield from _part("Seen", [*_workers(seen), *_jobs(seen), *_market(seen), *_estimates(seen)])
     yield from _part("Decided", list(_decided(plan)))
     yield from _part("Not done", plan["not_done"])
+    if learned := plan.get("learned"):
+        yield from _part("Learned", learned)
 
 
 def _part(title: str, lines: list[str]) -> Iterator[str]:
@@ -77,7 +79,10 @@ def _jobs(seen: Json) -> Iterator[str]:
         low = ", low priority" if one["low_priority"] else ""
         ages = f"the oldest for {duration(one['oldest_age_s'])}, half of them for {duration(one['median_age_s'])}"
         limit = f"; one must begin within {duration(one['slack_s'])}" if one["slack_s"] is not None else ""
-        yield f"{one['count']} jobs {_work(one)} wait (priority {one['priority']}{low}): {ages}{limit}"
+        word = (
+            f"; by their clients' word {duration(one['wait_s'])} is soon enough" if one.get("wait_s") else ""
+        )
+        yield f"{one['count']} jobs {_work(one)} wait (priority {one['priority']}{low}): {ages}{limit}{word}"
     yield from _left_out(seen, "jobs", "groups of jobs")
     if seen["began_since"]:
         yield f"{seen['began_since']} jobs began since the look before, after {duration(seen['waited_s_max'])} at most"
