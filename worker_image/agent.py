@@ -148,7 +148,7 @@ class Agent:
         self._beats = beats = Beats(thread, self._link.twin(), self._news.put_nowait)
         self._gate.on_change = lambda: self._publish(now=True)
         self._publish()
-        await beats.start()
+        beats.start()
         self._gate.hold(UNREGISTERED, held=False)
         try:
             yield beats
@@ -156,9 +156,11 @@ class Agent:
             self._gate.on_change = lambda: None
             self._gate.hold(UNREGISTERED)
             self._beats = None
-            await beats.aclose()
-            if self._thread is None:
-                thread.close()
+            try:
+                await beats.aclose()
+            finally:
+                if self._thread is None:
+                    thread.close()
 
     def _on_held(self) -> None:
         self._publish()

@@ -66,6 +66,7 @@ class Attempt:
             for task in (*helpers, self._work):
                 task.cancel()
             self._release()
+            await asyncio.gather(*helpers, self._work, return_exceptions=True)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def take_back(self) -> None:

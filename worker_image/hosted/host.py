@@ -55,10 +55,14 @@ class Host:
         await self._drain()
 
     async def end(self) -> None:
-        """Ends every agent at once: what it holds is handed back, and nothing is waited for."""
+        """Ends every agent at once: what it holds is handed back, and nothing is waited for.
+
+        One that is ending already is left to close what it has.
+        """
         tasks = self._tasks()
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _drain(self) -> None:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from gpulease.contract import agent as wire
 from worker_image.link import Link, LinkError, Unreachable
 
+CLOSE_S_MAX = 1.0
+
 Done = TypeVar("Done")
 
 
@@ -26,17 +28,28 @@ class BeatThread:
         self._thread = threading.Thread(target=self._loop.run_forever, name="heartbeats", daemon=True)
         self._thread.start()
 
-    async def do(self, work: Coroutine[Any, Any, Done]) -> Done:
-        """Runs it over there, and waits here."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+    def do(self, work: Coroutine[Any, Any, Done]) -> "asyncio.Future[Done]":
+        """Runs it over there; to be waited for here."""
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def soon(self, call: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(call)
 
     def close(self) -> None:
+        """What is ending there has time to end."""
+        asyncio.run_coroutine_threadsafe(_end_all(), self._loop).result()
         self.soon(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _end_all() -> None:
+    """All tasks of this loop but the one that asks."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    late = (await asyncio.wait(tasks, timeout=CLOSE_S_MAX))[1] if tasks else set()
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +90,20 @@ class Beats:
         if now:
             self._thread.soon(self._nudged.set)
 
-    async def start(self) -> None:
-        await self._thread.do(self._begin())
+    def start(self) -> None:
+        self._thread.soon(self._begin)
 
     async def last(self, said: wire.HeartbeatRequest) -> None:
         """One more heartbeat, waited for; the regular ones are over."""
         await self._thread.do(self._say_last(said))
 
     async def aclose(self) -> None:
-        await self._thread.do(self._close())
+        """Whoever is cancelled meanwhile does not wait for the end; but it comes."""
+        await asyncio.shield(self._thread.do(self._close()))
 
     # From here on, everything but `_take` runs on the thread.
 
-    async def _begin(self) -> None:
+    def _begin(self) -> None:
         self._task = asyncio.create_task(self._beat_forever())
 
     async def _beat_forever(self) -> None:

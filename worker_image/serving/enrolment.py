@@ -39,16 +39,17 @@ class Enrolment:
         Raises:
             LetGo, LinkError: it cannot serve.
         """
-        contact = asyncio.ensure_future(patiently(lambda: self._try(patience_s), for_s=patience_s))
+        contact = asyncio.create_task(patiently(lambda: self._try(patience_s), for_s=patience_s))
         ends = asyncio.create_task(unless.wait())
-        await asyncio.wait({contact, ends}, return_when=asyncio.FIRST_COMPLETED)
-        ends.cancel()
-        if contact.done():
-            await contact
-            return True
-        contact.cancel()
-        await asyncio.gather(contact, return_exceptions=True)
-        return False
+        try:
+            await asyncio.wait({contact, ends}, return_when=asyncio.FIRST_COMPLETED)
+            if contact.done():
+                contact.result()
+            return contact.done()
+        finally:
+            for task in (contact, ends):
+                task.cancel()
+            await asyncio.gather(contact, ends, return_exceptions=True)
 
     async def again(self) -> None:
         """The orchestrator may have started anew. One that does not answer is asked at the next occasion."""
