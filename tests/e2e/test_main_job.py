@@ -99,9 +99,12 @@ async def submit_on_a_connection_of_its_own(port, body):
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
     )
-    writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
-    status, _, reply = (await reader.read()).partition(b"\r\n")
-    writer.close()
+    try:
+        writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        status, _, reply = (await reader.read()).partition(b"\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
     assert b"202" in status, status
     return json.loads(reply.split(b"\r\n\r\n", 1)[1])["id"]
 
