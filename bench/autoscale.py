@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoscaling.matrix import CLAIRVOYANT, POLICIES, SCENARIOS, SEEDS, SPEEDS, cases
+from autoscaling.matrix import POLICIES, SCENARIOS, SEEDS, SPEEDS, cases, compared
 from autoscaling.page import summary, write
 from autoscaling.runs import Kept, Result, Run, RunFailed, run_all
 from autoscaling.table import points
@@ -51,13 +51,13 @@ def options(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def wanted(chosen: argparse.Namespace) -> list[Run]:
-    """In the order of the tables. Who knows the future has no luck, and so one seed."""
+    """In the order of the tables. What our figures are of has all seeds, the sweeps of others the first."""
     return [
         Run(case, scenario, speed, seed)
         for scenario in chosen.scenarios
         for speed in chosen.speeds
         for case in cases(chosen.policies, scenario)
-        for seed in (chosen.seeds[:1] if case.policy == CLAIRVOYANT else chosen.seeds)
+        for seed in (chosen.seeds if compared(case, scenario) else chosen.seeds[:1])
     ]
 
 

@@ -119,6 +119,13 @@ def cases(policies: Sequence[str] = POLICIES, scenario: str = "comput3") -> list
     return found
 
 
+def compared(case: Case, scenario: str) -> bool:
+    """Whether it is of what is claimed: ours at the limits of a scenario, and it and `fixed` without settings."""
+    if case.policy == OURS:
+        return case.by_default or case.settings["target_p95_s"] in LIMITS_S[scenario]
+    return case.by_default and case.policy == "fixed"
+
+
 def policy_of(case: Case) -> Policy:
     """The policy as the simulator takes it."""
     fields = {key: value for key, value in case.settings.items() if key in FIELDS}

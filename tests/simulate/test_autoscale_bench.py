@@ -215,3 +215,15 @@ def test_without_a_trace_it_says_how_to_get_one(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "no column t, service_s, model" in said
     assert "checkpoint_model_version_id" in said
+
+
+def test_what_is_claimed_has_all_seeds_and_the_sweeps_of_others_the_first():
+    chosen = autoscale.options(["--scenarios", "salad", "--speeds", "10"])
+    seeds = {}
+    for one in autoscale.wanted(chosen):
+        seeds.setdefault((one.case.policy, one.case.says()), []).append(one.seed)
+    assert (
+        seeds[OURS, "target_p95_s=220"] == seeds[OURS, "defaults"] == seeds["fixed", "defaults"] == [0, 1, 2]
+    )
+    assert seeds[OURS, "target_p95_s=60"] == seeds["fixed", "idle_s=0"] == seeds["qps", "defaults"] == [0]
+    assert seeds[CLAIRVOYANT, "limit_s=150"] == [0]
