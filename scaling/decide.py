@@ -6,12 +6,11 @@ from operator import attrgetter
 
 from scaling.demand.budget import Ledger
 from scaling.demand.catalogue import ORDERED, Catalogue
-from scaling.demand.supply import Slots, slots_of
 from scaling.demand.walk import Demand, Scene
 from scaling.estimate import Times
 from scaling.health import idle_out, is_supply, let_go, must_end
 from scaling.plan import Action, Buy, Drain, Plan, Stop, Withdraw
-from scaling.policies import POLICIES, WALKED
+from scaling.policies import POLICIES
 from scaling.policy import Policy
 from scaling.snapshot import Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -41,7 +40,6 @@ def decide(snapshot: Snapshot, policy: Policy) -> Plan:
         policy=policy,
         catalogue=catalogue,
         times=times,
-        slots=_slots(standing, snapshot, catalogue, times, policy) if policy.name in WALKED else (),
         ledger=lambda: _ledger(workers, catalogue, policy, snapshot.usd_today),
         supply=standing,
     )
@@ -76,13 +74,6 @@ def _keep_intents(wanted: Demand, intents: Sequence[WorkerView], refused: Mappin
             launches.remove(launch)
             kept.add(worker.id)
     return replace(wanted, launches=tuple(launches), used=frozenset(kept))
-
-
-def _slots(
-    supply: Sequence[WorkerView], snapshot: Snapshot, catalogue: Catalogue, times: Times, policy: Policy
-) -> tuple[Slots, ...]:
-    apart = frozenset(avoided for group in snapshot.groups for avoided in group.need.avoid)
-    return tuple(slots_of(one, catalogue, times, policy, apart) for one in supply)
 
 
 def _ledger(workers: Sequence[WorkerView], catalogue: Catalogue, policy: Policy, usd_today: float) -> Ledger:

@@ -49,6 +49,7 @@ class Catalogue:
         self._by_kind: dict[tuple[str, str], list[Offer]] = {}
         for offer in self._offers:
             self._by_kind.setdefault((offer.provider, offer.gpu_class), []).append(offer)
+        self._nearest: dict[tuple[str, str, float], Offer | None] = {}
         self._fits: dict[Wish, tuple[Fit, ...]] = {}
 
     @cached_property
@@ -58,8 +59,12 @@ class Catalogue:
 
     def of(self, worker: WorkerView) -> Offer | None:
         """The offer that a worker came from: that nearest to its price if there are several of its class."""
-        same = self._by_kind.get((worker.provider, worker.gpu_class), ())
-        return min(same, key=lambda one: abs(one.usd_per_hour - worker.usd_per_hour), default=None)
+        kind = (worker.provider, worker.gpu_class, worker.usd_per_hour)
+        if kind not in self._nearest:
+            same = self._by_kind.get(kind[:2], ())
+            nearest = min(same, key=lambda one: abs(one.usd_per_hour - kind[2]), default=None)
+            self._nearest[kind] = nearest
+        return self._nearest[kind]
 
     def sold(self, kind: tuple[str, str, float]) -> Offer | None:
         """What is for sale of a provider, a class and a price."""

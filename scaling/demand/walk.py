@@ -10,12 +10,13 @@ nothing can serve soon is spread over all slots at once.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from scaling.demand.blocked import no_machine
 from scaling.demand.budget import Ledger, Refusal
 from scaling.demand.catalogue import Catalogue, Fit
 from scaling.demand.rooms import Rooms
-from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots
+from scaling.demand.supply import Bounds, Pool, Reach, Slots, launch_slots, slots_of
 from scaling.estimate import Times
 from scaling.place import Patience
 from scaling.plan import Blocked, Hold, Launch
@@ -33,13 +34,12 @@ Delay = Callable[[Policy, Offer], tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that a policy reads. `ledger` makes a fresh account of what is leased and ordered. `slots` are for walks."""
+    """All that a policy reads. `ledger` makes a fresh account of what is leased and ordered."""
 
     snapshot: Snapshot
     policy: Policy
     catalogue: Catalogue
     times: Times
-    slots: tuple[Slots, ...]
     ledger: Callable[[], Ledger]
     supply: tuple[WorkerView, ...] = ()
     """Workers that jobs may count on, by their ids."""
@@ -102,9 +102,12 @@ def _identity(need: Need) -> tuple[object, ...]:
 
 def demand(scene: Scene, delay_s: Delay) -> Demand:
     groups = sorted((one for one in scene.snapshot.groups if one.count > 0), key=claim_order)
+    if not groups:
+        return Demand((), frozenset(), ())
+    slots = _slots(scene)
     orders: tuple[Order, ...] = ()
     while True:
-        walk = Walk(scene, delay_s, orders)
+        walk = Walk(scene, slots, delay_s, orders)
         for group in groups:
             walk.serve(group)
         if len(walk.orders) == len(orders):
@@ -114,6 +117,11 @@ def demand(scene: Scene, delay_s: Delay) -> Demand:
     return Demand(
         launches=tuple(one.action for one in orders if one.name in used), used=used, blocked=walk.blocked()
     )
+
+
+def _slots(scene: Scene) -> list[Slots]:
+    apart = frozenset([avoided for group in scene.snapshot.groups for avoided in group.need.avoid])
+    return [slots_of(one, scene.catalogue, scene.times, scene.policy, apart) for one in scene.supply]
 
 
 @dataclass(slots=True)
@@ -140,14 +148,12 @@ class Ask:
 class Walk:
     """One pass over the queue. `orders` are the machines asked for by the passes before, then also by this one."""
 
-    def __init__(self, scene: Scene, delay_s: Delay, orders: Sequence[Order]) -> None:
+    def __init__(self, scene: Scene, slots: Sequence[Slots], delay_s: Delay, orders: Sequence[Order]) -> None:
         self._scene = scene
         self._delay_s = delay_s
         self.orders = list(orders)
-        self.pool = Pool(scene.slots, scene.times)
-        self._ledger = scene.ledger()
+        self.pool = Pool(slots, scene.times)
         for order in orders:
-            self._ledger.add_launch(order.fit.offer, order.fit.cost_usd)
             self._supply(order)
         self._rooms = Rooms(scene.snapshot.limits, scene.snapshot.running)
         queued = sum(self._rooms.admitted(group.need, group.count) for group in scene.snapshot.groups)
@@ -172,12 +178,22 @@ class Walk:
     def _cover(self, ask: Ask) -> None:
         refusal: Refusal | None = None
         while ask.left and ask.fits:
-            fit, refusal = self._admitted(ask.fits)
             self._absorb(ask, FREE_OR_ORDERED)
-            if not ask.left or fit is None:
+            if not ask.left:
+                break
+            fit, refusal = self._admitted(ask.fits)
+            if fit is None:
                 break
             self._order(ask, fit)
         self._settle(ask, refusal)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        """With what was ordered before it was first asked for."""
+        ledger = self._scene.ledger()
+        for order in self.orders:
+            ledger.add_launch(order.fit.offer, order.fit.cost_usd)
+        return ledger
 
     def blocked(self) -> tuple[Blocked, ...]:
         shared = (Blocked(code, one.refusal.reason, None, one.count) for code, one in self._refused.items())
@@ -203,8 +219,8 @@ class Walk:
     def _order(self, ask: Ask, fit: Fit) -> None:
         action = self._launch(ask, fit)
         order = Order(f"launch:{len(self.orders)}", fit, action)
-        self.orders.append(order)
         self._ledger.add_launch(fit.offer, fit.cost_usd)
+        self.orders.append(order)
         self._supply(order)
         ask.reach = self.pool.reach(ask.group.need)
         self._absorb(ask, FREE_OR_ORDERED, most=1)

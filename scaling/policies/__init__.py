@@ -24,8 +24,6 @@ COUNTED: Mapping[str, CountRule] = {
 POLICIES: Mapping[str, DemandPolicy] = {"fixed": fixed, "whatif": whatif, **COUNTED}
 TOLD: Mapping[str, Callable[[Memory, float], Iterable[str]]] = {"whatif": told}
 """What a policy has learned, in sentences, from what its plan remembers and the time."""
-WALKED = frozenset({"fixed"})
-"""Policies that walk over the slots of a scene."""
 KNOBS: Mapping[str, tuple[Knob, ...]] = {
     "fixed": (),
     "whatif": (),

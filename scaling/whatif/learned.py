@@ -144,8 +144,18 @@ def late_share(hard: float) -> float:
     return LATE_SHARE * (1.0 - HARD_SHARE * hard**4)
 
 
+class Written(dict[str, object]):
+    """What is remembered, as JSON; `learned` is what it was written from, for whoever has it at hand yet."""
+
+    def __init__(self, learned: Learned, values: Memory) -> None:
+        super().__init__(values)
+        self.learned = learned
+
+
 def recall(memory: Memory, price_s: float = PRICE_S) -> Learned:
-    """What was written by `written`; nothing but a first price is known where that is not what it is."""
+    """What was written; nothing but a first price is known where that is not what it is."""
+    if isinstance(memory, Written):
+        return memory.learned
     try:
         learned = Learned(
             _number(memory["log_price"]),
@@ -187,11 +197,15 @@ def _kind(row: Sequence[object]) -> Kind:
 
 
 def written(learned: Learned) -> Memory:
-    return {
-        "log_price": learned.log_price,
-        "ranks": [
-            [*kind, [[one.since_s, one.pauses_s] for one in ranks]] for kind, ranks in learned.ranks.items()
-        ],
-        "unused": dict(learned.unused),
-        "trends": [[*kind, [one.slow, one.last, one.at_s]] for kind, one in learned.trends.items()],
-    }
+    return Written(
+        learned,
+        {
+            "log_price": learned.log_price,
+            "ranks": [
+                [*kind, [[one.since_s, one.pauses_s] for one in ranks]]
+                for kind, ranks in learned.ranks.items()
+            ],
+            "unused": dict(learned.unused),
+            "trends": [[*kind, [one.slow, one.last, one.at_s]] for kind, one in learned.trends.items()],
+        },
+    )

@@ -39,12 +39,18 @@ class Look:
         groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
         self._orders = Orders(scene)
         self._groups = [(one, self._orders.to_be_had(scene.catalogue.fits_for(one))) for one in groups]
-        target = target_of(scene.policy, snapshot, scene.times)
+        load_s = usual_load_s(snapshot)
+        target = target_of(scene.policy, snapshot, scene.times, load_s)
         self._target_s = target.wait_s
-        self._patience = Patience(target.wait_s, usual_load_s(snapshot), scene.policy.queue_wait_s)
-        apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
+        self._patience = Patience(target.wait_s, load_s, scene.policy.queue_wait_s)
         self._ours = _by_kind(scene.supply)
-        self._lanes = lanes_of(scene.supply, scene.catalogue, scene.times, scene.policy, apart)
+        self._there = {
+            kind: sum([one.state is not W.INTENDED for one in ours]) for kind, ours in self._ours.items()
+        }
+        # Without jobs nothing is given to any lane.
+        supply = scene.supply if groups else ()
+        apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
+        self._lanes = lanes_of(supply, scene.catalogue, scene.times, scene.policy, apart)
         learned = recall(snapshot.memory, first_price_s(target.start_s, target.hard))
         log_price = learned.steered(snapshot.waits_s, target.wait_s, late_share(target.hard))
         self._learned = replace(learned, log_price=log_price)
@@ -58,9 +64,10 @@ class Look:
         ]
         plan = self._in_time(asks)
         overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
-        needed = self._given() | {one.id for one in self._scene.supply if one.busy and not one.riding}
+        busy = [one for one in self._scene.supply if one.busy]
+        needed = self._given().union([one.id for one in busy if not one.riding])
         self._ride()
-        used = needed | self._given() | {one.id for one in self._scene.supply if one.busy}
+        used = needed | self._given().union([one.id for one in busy])
         orders = self._orders
         for one in plan.due:
             orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
@@ -142,8 +149,7 @@ class Look:
                     self._blocked.append(Blocked("low_priority", reason, group.need, ask.backlog))
 
     def _keep(self, used: frozenset[str], needed: frozenset[str]) -> Keeper:
-        load_s = usual_load_s(self._snapshot)
-        keeper = Keeper(self._scene, self._learned, self._target_s, load_s, used, needed)
+        keeper = Keeper(self._scene, self._learned, self._target_s, self._patience.load_s, used, needed)
         for kind, workers in sorted(self._ours.items(), key=itemgetter(0)):
             keeper.sort(kind, workers)
         return keeper
@@ -161,8 +167,7 @@ class Look:
 
     def _present(self, kind: Kind, orders: Orders) -> int:
         """Machines of a kind that there will be."""
-        ours = self._ours.get(kind, ())
-        return orders.kinds[kind] + sum(one.state is not W.INTENDED for one in ours)
+        return orders.kinds[kind] + self._there.get(kind, 0)
 
     def _order_ahead(self, keeper: Keeper, learned: Learned, orders: Orders) -> None:
         """For jobs that will come while these machines boot, when more and more are needed."""
@@ -189,10 +194,10 @@ class Look:
 
     def _stale_in_s(self, asks: Sequence[Ask]) -> float:
         """Until a late job has waited so long that a machine is ordered for it alone; never, if one is on its way."""
-        if any(one.state in (W.CREATING, W.STARTING) for one in self._scene.supply):
+        late_s = oldest_late_s([one for one in asks if one.fits])
+        if late_s == -math.inf or any(one.state in (W.CREATING, W.STARTING) for one in self._scene.supply):
             return math.inf
-        left_s = STALE_TARGETS * self._target_s - oldest_late_s([one for one in asks if one.fits])
-        return max(0.0, left_s)
+        return max(0.0, STALE_TARGETS * self._target_s - late_s)
 
     def _why(self, need: Need, count: int) -> str:
         jobs = f"{count} {need.engine} job{'s' if count > 1 else ''}"

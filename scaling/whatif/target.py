@@ -27,9 +27,8 @@ class Target:
     hard: float
 
 
-def target_of(policy: Policy, snapshot: Snapshot, times: Times) -> Target:
+def target_of(policy: Policy, snapshot: Snapshot, times: Times, load_s: float) -> Target:
     """What the policy says, or what its aim makes of the quickest start."""
-    load_s = usual_load_s(snapshot)
     boots = [boot_of(times.boot(one.provider, one.gpu_class)) for one in snapshot.offers]
     boot = min(boots, key=lambda one: one.mean_s, default=None)
     start_s = load_s + (boot.mean_s if boot else UNKNOWN_S)

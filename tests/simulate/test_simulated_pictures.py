@@ -104,10 +104,10 @@ def test_waits_are_told_once_and_not_before_the_service_begins():
     for run in (cold, warm, lost):
         begun.add(run)
     lost.dropped = True
-    assert begun.until(8.5) == ()
-    assert begun.until(20.0) == (8.0,)
-    assert begun.until(40.0) == (28.0,)
-    assert begun.until(50.0) == ()
+    assert begun.until(8.5, None) == ()
+    assert begun.until(20.0, None) == (8.0,)
+    assert begun.until(40.0, None) == (28.0,)
+    assert begun.until(50.0, None) == ()
 
 
 def test_arrivals_are_counted_as_they_come():
