@@ -25,6 +25,24 @@ Holds = Mapping[Need, int]
 NO_HOLDS: Holds = {}
 
 
+Kind = tuple[str, str, float]
+"""Provider, GPU class, USD an hour: machines that are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Jobs with so much time left, from `least_s` to `most_s`, are for machines that stay: not for these `kinds`, which
+    may be taken away. With more there is time to try one of those; with less it is too late for any other.
+    """
+
+    kinds: frozenset[Kind]
+    least_s: float
+    most_s: float
+
+    def bars(self, slack_s: float) -> bool:
+        return self.least_s <= slack_s < self.most_s
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds that jobs wait as the policy has it, and that a usual model takes to load: a job is late on a machine on
@@ -34,18 +52,30 @@ class Patience:
     wait_s: float
     load_s: float = 0.0
     queue_wait_s: Mapping[str, float] = field(default_factory=dict)
+    stays: Mapping[tuple[str, str | None], Stay] = field(default_factory=dict)
+    """By engine and model."""
 
     def of(self, need: Need) -> "Patience":
         """That of jobs of a need: what the policy says of their queue, or their clients' word where that is longer. Who
         must start sooner is seen to by its slack.
         """
         wait_s = max(self.queue_wait_s.get(need.queue, self.wait_s), need.wait_s or 0.0)
-        return self if wait_s == self.wait_s else Patience(wait_s, self.load_s)
+        return self if wait_s == self.wait_s else Patience(wait_s, self.load_s, stays=self.stays)
 
     def measured_s(self, need: Need, wait_s: float) -> float:
         """A wait as it would be if such jobs were to wait no longer than others."""
         own = self.of(need)
         return wait_s if own is self else wait_s * self.wait_s / own.wait_s
+
+    def barred(self, need: Need, host: "Host") -> Stay | None:
+        """Which jobs of a need are not for this machine."""
+        stay = self.stays.get((need.engine, need.model)) if self.stays else None
+        return stay if stay and kind_of(host) in stay.kinds else None
+
+    def urgent_s(self, need: Need) -> float:
+        """With less time left, a job goes before all that have more."""
+        stay = self.stays.get((need.engine, need.model)) if self.stays else None
+        return max(URGENT_SLACK_S, stay.most_s) if stay else URGENT_SLACK_S
 
     @property
     def starved_s(self) -> float:
@@ -55,11 +85,13 @@ class Patience:
         """Who has waited longer is late. Less than 0: a machine without the model is too late for all."""
         return self.wait_s if is_warm else self.wait_s - self.load_s
 
-    def passes_over(self, age_s: float, slack_s: float, *, is_warm: bool) -> bool:
+    def passes_over(
+        self, age_s: float, slack_s: float, *, is_warm: bool, urgent_s: float = URGENT_SLACK_S
+    ) -> bool:
         """Whether those like it that are in time go before the first of a group: it is late, but neither starves nor
         must begin at once.
         """
-        return self.late_s(is_warm=is_warm) < age_s <= self.starved_s and slack_s >= URGENT_SLACK_S
+        return self.late_s(is_warm=is_warm) < age_s <= self.starved_s and slack_s >= urgent_s
 
 
 def own_wait_s(start_within_s: float | None, complete_in_s: float, max_time_s: float) -> float | None:
@@ -101,6 +133,10 @@ class Candidate:
     age_s: float
     slack_s: float
     count: int = 1
+
+
+def kind_of(host: Host) -> Kind:
+    return (host.provider, host.gpu_class, host.usd_per_hour)
 
 
 def runnable(need: Need, host: Host, host_id: str = "") -> bool:
@@ -166,7 +202,8 @@ def choose(  # noqa: PLR0913
         is_warm = warm(candidate.need, resident)
         own = patience and patience.of(candidate.need)
         starved_s = own.starved_s if own else WARM_WAIT_S_MAX
-        urgent = candidate.slack_s < URGENT_SLACK_S or candidate.age_s > starved_s
+        urgent_s = own.urgent_s(candidate.need) if own else URGENT_SLACK_S
+        urgent = candidate.slack_s < urgent_s or candidate.age_s > starved_s
         return (
             candidate.need.low_priority,
             -candidate.need.priority,
@@ -181,9 +218,16 @@ def choose(  # noqa: PLR0913
     fitting = [
         one
         for one in candidates
-        if may_take(one.need, one.count, resident, holds) and runnable(one.need, host, host_id)
+        if may_take(one.need, one.count, resident, holds)
+        and runnable(one.need, host, host_id)
+        and not _is_barred(one, host, patience)
     ]
     return min(fitting, key=order).need if fitting else None
+
+
+def _is_barred(one: Candidate, host: Host, patience: Patience | None) -> bool:
+    stay = patience.barred(one.need, host) if patience else None
+    return stay is not None and stay.bars(one.slack_s)
 
 
 def best_worker(

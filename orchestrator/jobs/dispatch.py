@@ -13,7 +13,7 @@ from orchestrator.store.protocol import Store
 from orchestrator.store.rows import Claimed, Worker
 from scaling.estimate import Times
 from scaling.limits import NO_LIMITS, NOTHING_RUNS, RunningLimits, bounds
-from scaling.place import Holds, best_worker, warm
+from scaling.place import Holds, Patience, best_worker, kind_of, warm
 from scaling.plan import Plan
 from scaling.snapshot import Estimates, Need, Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -138,6 +138,15 @@ class Dispatcher:
             left = [one.left for one in bounds(group.need, snapshot.limits, snapshot.running)]
             if left or (due and group.need in due):
                 self._wake(group.need, min([group.count, *left]), held.get(group.need, 0))
+        if plan.patience is not None and snapshot.groups:
+            self._wake_staying(plan.patience)
+
+    def _wake_staying(self, patience: Patience) -> None:
+        """Whoever was woken for a job may not have been one that stays, and left it."""
+        risky = {kind for stay in patience.stays.values() for kind in stay.kinds}
+        for spot in self._parked.values() if risky else ():
+            if kind_of(spot.view) not in risky:
+                spot.wake.set()
 
     def unhold(self) -> None:
         """No plan could be made: nothing is held, and whoever may have been left asleep looks."""

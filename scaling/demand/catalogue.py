@@ -7,12 +7,16 @@ from functools import cached_property
 
 from scaling.estimate import Times
 from scaling.health import billed_s
-from scaling.place import Host, runnable
+from scaling.place import Host, Stay, kind_of, runnable
 from scaling.snapshot import JobGroup, Need, Offer, Snapshot, WorkerView
 from scaling.states import WorkerState
 
 LIVES_MAX = 7.0
 """A job of more lives than this needs a thousand leases, which is as good as never; and no number overflows."""
+RISK_MAX = 0.03
+"""A machine that is taken away during so few jobs stays, as far as jobs can tell: about as many launches fail."""
+FALL_BACK_S = 10.0
+"""Kept free for looks, and for the wait until an order is bought."""
 ORDERED = frozenset({WorkerState.INTENDED, WorkerState.CREATING, WorkerState.STARTING})
 Wish = tuple[object, ...]
 
@@ -35,11 +39,15 @@ def wish(need: Need) -> Wish:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """An offer that runs a need, the cost of one job on a machine of its own (USD), and its boot (seconds)."""
+    """An offer that runs a need, the cost of one job on a machine of its own (USD), and its boot (seconds).
+
+    `risky`: the machine may well be taken away before the job is done.
+    """
 
     offer: Offer
     cost_usd: float
     boot_s: float
+    risky: bool = False
 
 
 class Catalogue:
@@ -51,6 +59,9 @@ class Catalogue:
             self._by_kind.setdefault((offer.provider, offer.gpu_class), []).append(offer)
         self._nearest: dict[tuple[str, str, float], Offer | None] = {}
         self._fits: dict[Wish, tuple[Fit, ...]] = {}
+        self._stays: dict[Wish, Stay | None] = {}
+        self.lossy = any(one.life_mean_s is not None for one in self._offers)
+        """Whether machines of any offer may be taken away."""
 
     @cached_property
     def boot_s_max(self) -> float:
@@ -86,11 +97,53 @@ class Catalogue:
         return self._fits[key]
 
     def fits_for(self, group: JobGroup) -> Sequence[Fit]:
-        """The same, but before them whatever boots in time for the group's tightest start."""
+        """The same, but before them whatever boots in time for the group's tightest start: on what may be taken away,
+        with time left for a machine that stays.
+        """
         fits, slack_s = self.fits(group.need), group.slack_s
-        if slack_s is None or self.boot_s_max <= slack_s:
+        stay = self.stay(group.need) if slack_s is not None else None
+        if slack_s is None or (stay is None and self.boot_s_max <= slack_s):
             return fits
-        return sorted(fits, key=lambda fit: fit.boot_s > slack_s)
+        spare_s = stay.most_s if stay else 0.0
+        return sorted(fits, key=lambda fit: fit.boot_s > (slack_s - spare_s if fit.risky else slack_s))
+
+    def stay(self, need: Need) -> Stay | None:
+        """When such jobs fall back to machines that stay; None where there are not both sorts.
+
+        After "Can't Be Late" (Wu and others, NSDI 2024): cheap machines while there is slack, and the others, for good,
+        as soon as one more loss could not be made up for. As jobs begin anew, what a loss takes is the whole job.
+        """
+        if not self.lossy:
+            return None
+        key = wish(need)
+        if key not in self._stays:
+            self._stays[key] = self._stay(need)
+        return self._stays[key]
+
+    def _stay(self, need: Need) -> Stay | None:
+        fits = self.fits(need)
+        risky = [one.offer for one in fits if one.risky]
+        sure = [one.offer for one in fits if not one.risky]
+        if not risky or not sure:
+            return None
+        tried_s = max(self.run_s(need, one) for one in risky)
+        begun_s = min(self._begun_s(need, one) for one in sure)
+        kinds = frozenset([kind_of(one) for one in risky])
+        least_s = min(
+            self._times.boot(one.provider, one.gpu_class).mean_s + self.run_s(need, one) for one in sure
+        )
+        return Stay(kinds, least_s, max(least_s, tried_s + begun_s + FALL_BACK_S))
+
+    def run_s(self, need: Need, offer: Offer) -> float:
+        """What a job takes on a fresh machine, in the mean."""
+        load_s = self._times.load(need, offer.gpu_class).mean_s
+        return load_s + self._times.service(need, offer.gpu_class).mean_s
+
+    def _begun_s(self, need: Need, offer: Offer) -> float:
+        """From the order to the result, in nine cases of ten of each part."""
+        boot = self._times.boot(offer.provider, offer.gpu_class)
+        load, service = self._times.load(need, offer.gpu_class), self._times.service(need, offer.gpu_class)
+        return boot.p90_s + load.mean_s + service.p90_s
 
     def order_usd(self, worker: WorkerView) -> float:
         """What the boot of a worker on order will cost at least, as no bill shows it yet."""
@@ -105,7 +158,9 @@ class Catalogue:
     def _fit(self, need: Need, offer: Offer) -> Fit:
         service_s = self._times.service(need, offer.gpu_class).mean_s
         boot_s = self._times.boot(offer.provider, offer.gpu_class).mean_s
-        return Fit(offer, self._cost_usd(offer, service_s), boot_s)
+        life_s = offer.life_mean_s
+        risky = life_s is not None and -math.expm1(-self.run_s(need, offer) / life_s) > RISK_MAX
+        return Fit(offer, self._cost_usd(offer, service_s), boot_s, risky)
 
     def _cost_usd(self, offer: Offer, service_s: float) -> float:
         """What is begun anew after each loss is paid again: see `leases` and `served_s`."""

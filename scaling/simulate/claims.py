@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from scaling.place import NO_HOLDS, Holds, Patience, best_worker, choose, warm
+from scaling.place import NO_HOLDS, Holds, Patience, best_worker, choose, kind_of, warm
 from scaling.plan import Plan
 from scaling.simulate.machine import Machine
 from scaling.simulate.trace import Arrival
@@ -22,8 +22,14 @@ class Claims:
         self._holds = {one.need: one.count for one in plan.holds if one.count > 0}
         self.patience = plan.patience
 
-    def take(self, need: Need, now_s: float, *, is_warm: bool) -> Arrival:
-        return self._waiting.take(need, now_s, self.patience, is_warm=is_warm)
+    def take(self, need: Need, now_s: float, machine: Machine) -> Arrival:
+        return self._waiting.take(need, now_s, self.patience, machine.view(now_s))
+
+    def staying(self, parked: Iterable[Machine], now_s: float) -> list[Machine]:
+        """Those that may find a job that was not for another: machines that stay, where plans tell them apart."""
+        stays = self.patience.stays.values() if self.patience else ()
+        risky = {kind for one in stays for kind in one.kinds}
+        return [one for one in parked if risky and kind_of(one.view(now_s)) not in risky]
 
     def took(self, need: Need, resident: Sequence[str]) -> None:
         """A machine with these models takes one. If it was one of the held, fewer are left for others like it."""
@@ -32,9 +38,10 @@ class Claims:
 
     def next_need(self, machine: Machine, now_s: float) -> Need | None:
         """What a machine that asks takes. Traces name no owners, and so there is no share to be fair with."""
+        view = machine.view(now_s)
         return choose(
-            self._waiting.heads(now_s, self.patience, machine.resident),
-            machine.view(now_s),
+            self._waiting.heads(now_s, self.patience, view),
+            view,
             host_id=machine.id,
             resident=machine.resident,
             running_by_owner={},

@@ -1,13 +1,14 @@
 """The queue: jobs that are alike wait together, in the order in which they are claimed."""
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from scaling.place import Candidate, Patience, warm
 from scaling.simulate.trace import Arrival
-from scaling.snapshot import AGES_MAX, JobGroup, Need
+from scaling.snapshot import AGES_MAX, JobGroup, Need, WorkerView
 
 Waiter = tuple[float, float, int, Arrival]
 """By when it must start, when it came, its row; so sorted, the first is the next."""
@@ -25,11 +26,19 @@ class Group:
         self.bounded += waiter[0] < math.inf
         self._shown = None
 
-    def first(self, now_s: float, patience: Patience | None, *, is_warm: bool) -> int:
-        """The place of the next: the first in time, unless none is or the very first may not be passed over."""
+    def first(self, now_s: float, patience: Patience | None, asker: WorkerView) -> int:
+        """The place of the next: the first in time, unless none is or the very first may not be passed over. Those that
+        are for machines that stay are left out where others are not.
+        """
+        if patience is None:
+            return 0
         by_s, came_s, _, arrival = self.waiters[0]
-        patience = patience and patience.of(arrival.need)
-        if patience is None or not patience.passes_over(now_s - came_s, by_s - now_s, is_warm=is_warm):
+        need, patience = arrival.need, patience.of(arrival.need)
+        if (stay := patience.barred(need, asker)) and stay.bars(by_s - now_s):
+            place = bisect_left(self.waiters, now_s + stay.most_s, key=itemgetter(0))
+            return place if place < len(self.waiters) else 0
+        is_warm, urgent_s = warm(need, asker.resident), patience.urgent_s(need)
+        if not patience.passes_over(now_s - came_s, by_s - now_s, is_warm=is_warm, urgent_s=urgent_s):
             return 0
         since_s = now_s - patience.late_s(is_warm=is_warm)
         return next((place for place, one in enumerate(self.waiters) if one[1] >= since_s), 0)
@@ -78,22 +87,20 @@ class Waiting:
         group = self._groups.setdefault(arrival.need, Group())
         group.add((by_s, arrival.t_s, arrival.row, arrival))
 
-    def take(self, need: Need, now_s: float, patience: Patience | None, *, is_warm: bool = False) -> Arrival:
-        """The next job of this need. Raises KeyError where none waits."""
+    def take(self, need: Need, now_s: float, patience: Patience | None, asker: WorkerView) -> Arrival:
+        """The next job of this need for this machine. Raises KeyError where none waits."""
         group = self._groups[need]
-        arrival = group.take(group.first(now_s, patience, is_warm=is_warm))
+        arrival = group.take(group.first(now_s, patience, asker))
         self._begun.add(arrival.row)
         if not group.waiters:
             del self._groups[need]
         return arrival
 
-    def heads(self, now_s: float, patience: Patience | None, resident: Sequence[str]) -> list[Candidate]:
-        """The next job of each group for a machine with these models. With a patience, the late come after others."""
+    def heads(self, now_s: float, patience: Patience | None, asker: WorkerView) -> list[Candidate]:
+        """The next job of each group for this machine. With a patience, the late come after others."""
         found = []
         for need, group in self._groups.items():
-            by_s, came_s, _, _ = group.waiters[
-                group.first(now_s, patience, is_warm=patience is not None and warm(need, resident))
-            ]
+            by_s, came_s, _, _ = group.waiters[group.first(now_s, patience, asker)]
             found.append(Candidate(need, now_s - came_s, by_s - now_s, len(group.waiters)))
         return found
 

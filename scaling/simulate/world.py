@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scaling.place import Patience, warm
+from scaling.place import Patience
 from scaling.plan import Launch, Plan
 from scaling.simulate.claims import Claims
 from scaling.simulate.draws import LaunchDraws
@@ -147,6 +147,8 @@ class World:
         if self._parked and self.waiting:
             for need in list(self.waiting):
                 self._offer(need, self.waiting.count(need))
+            for machine in self.claims.staying(self._parked.values(), self.now_s):
+                self._claim(machine)
 
     def close(self) -> None:
         """All jobs are done: what is leased ends now, and nothing else is bought."""
@@ -211,7 +213,7 @@ class World:
         else:
             self._parked.pop(machine.id, None)
             self.claims.took(need, machine.resident)
-            self._start(machine, self.claims.take(need, self.now_s, is_warm=warm(need, machine.resident)))
+            self._start(machine, self.claims.take(need, self.now_s, machine))
 
     def _start(self, machine: Machine, arrival: Arrival) -> None:
         resident = _resident(arrival)

@@ -70,6 +70,8 @@ class Terms:
     times: Times
     price_s: float
     patience: Patience
+    at_once: bool = False
+    """Whether it is ordered as soon as it is worth it, and not at the last moment."""
 
     def boot(self, fit: Fit) -> Boot:
         return boot_of(self.times.boot(fit.offer.provider, fit.offer.gpu_class))
@@ -184,7 +186,7 @@ def _weigh(one: New, terms: Terms, plan: Draft) -> None:
     if saved_s < WORTH_SHARE * start_s:
         for ask in one.asks:
             ask.late += 1
-    elif wait_s <= 0.0 or not one.fit.offer.usd_per_hour:
+    elif wait_s <= 0.0 or terms.at_once or not one.fit.offer.usd_per_hour:
         plan.due.append(one)
     else:
         plan.next_s = min(plan.next_s, wait_s)

@@ -11,15 +11,16 @@ from scaling.demand.catalogue import Fit
 from scaling.demand.rooms import Rooms
 from scaling.demand.walk import Demand, Scene, claim_order
 from scaling.place import Patience
-from scaling.plan import Blocked, Hold
+from scaling.plan import Blocked
 from scaling.snapshot import JobGroup, Need, WorkerView
 from scaling.states import WorkerState
-from scaling.whatif.drafts import Draft, New, Terms, draft, machines, soonest
+from scaling.whatif.drafts import Draft, New, Terms, machines, soonest
 from scaling.whatif.keep import Keeper, ranks_after, trends_after
 from scaling.whatif.lanes import Lane, lanes_of
 from scaling.whatif.learned import Kind, Learned, first_price_s, kind_of, late_share, recall, written
 from scaling.whatif.orders import Orders
 from scaling.whatif.target import target_of, usual_load_s
+from scaling.whatif.tiers import Tiers
 from scaling.whatif.walk import Ask, ask_of, oldest_late_s, place_in_time, place_late
 
 STALE_TARGETS = 4.0
@@ -38,18 +39,20 @@ class Look:
         self._blocked: list[Blocked] = []
         groups = sorted([one for one in snapshot.groups if one.count > 0], key=claim_order)
         self._orders = Orders(scene)
-        self._groups = [(one, self._orders.to_be_had(scene.catalogue.fits_for(one))) for one in groups]
+        self._tiers = Tiers(scene, self._orders)
+        self._groups = [part for one in groups for part in self._tiers.parted(one)]
         load_s = usual_load_s(snapshot)
         target = target_of(scene.policy, snapshot, scene.times, load_s)
         self._target_s = target.wait_s
-        self._patience = Patience(target.wait_s, load_s, scene.policy.queue_wait_s)
+        stays = self._tiers.stays()
+        self._patience = Patience(target.wait_s, load_s, scene.policy.queue_wait_s, stays)
         self._ours = _by_kind(scene.supply)
         self._there = {
             kind: sum([one.state is not W.INTENDED for one in ours]) for kind, ours in self._ours.items()
         }
         # Without jobs nothing is given to any lane.
         supply = scene.supply if groups else ()
-        apart = frozenset([avoided for group in groups for avoided in group.need.avoid])
+        apart = frozenset([avoided for group in groups for avoided in group.need.avoid]) | self._tiers.risky
         self._lanes = lanes_of(supply, scene.catalogue, scene.times, scene.policy, apart)
         learned = recall(snapshot.memory, first_price_s(target.start_s, target.hard))
         log_price = learned.steered(snapshot.waits_s, target.wait_s, late_share(target.hard))
@@ -84,7 +87,7 @@ class Look:
             used=used | keeper.kept | orders.renewed,
             blocked=(*self._blocked, *orders.blocked()),
             surplus=frozenset(keeper.surplus) | keeper.paused_too_long(),
-            holds=tuple([Hold(one.need, one.held) for one in asks if one.held]),
+            holds=self._tiers.holds(asks),
             look_again_s=soonest(
                 (plan.next_s, keeper.next_s, *orders.delays_s(), self._stale_in_s(asks) or math.inf)
             ),
@@ -118,15 +121,18 @@ class Look:
         count = self._rooms.admitted(group.need, group.count)
         self._rooms.take(group.need, count)
         if count < group.count:
-            self._blocked.append(self._rooms.held(group.need, group.count - count))
+            need = self._tiers.whole.get(group.need, group.need)
+            self._blocked.append(self._rooms.held(need, group.count - count))
         if count:
-            yield ask_of(group, task, fits, count, self._patience.of(group.need).wait_s - SPARE_S)
+            yield self._tiers.ask(group, task, fits, count) or ask_of(
+                group, task, fits, count, self._patience.of(group.need).wait_s - SPARE_S
+            )
 
     def _in_time(self, asks: Sequence[Ask]) -> Draft:
         shorts = place_in_time(asks, self._lanes)
         if not shorts:
             return Draft()
-        return draft(shorts, Terms(self._scene.times, self._learned.price_s, self._patience))
+        return self._tiers.draft(shorts, Terms(self._scene.times, self._learned.price_s, self._patience))
 
     def _horizon_s(self, asks: Sequence[Ask]) -> float:
         starts_s = [
@@ -201,6 +207,8 @@ class Look:
 
     def _why(self, need: Need, count: int) -> str:
         jobs = f"{count} {need.engine} job{'s' if count > 1 else ''}"
+        if need in self._tiers.whole:
+            return f"{jobs} must be done soon, and could not make up for another machine that is taken away"
         wait_s = self._patience.of(need).wait_s
         return f"{jobs} would wait longer than {wait_s:.0f} s on the machines there are"
 

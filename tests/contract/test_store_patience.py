@@ -5,7 +5,7 @@ import store_world
 from store_world import HOST_FAULT, begun, finish, ready, submit
 
 from orchestrator.store.protocol import AHEAD_MAX
-from scaling.place import STARVED_PATIENCES, Patience
+from scaling.place import STARVED_PATIENCES, Patience, Stay
 
 store = store_world.store
 PATIENCE = Patience(20.0, load_s=15.0)
@@ -143,3 +143,30 @@ async def test_jobs_that_may_wait_longer_are_late_by_their_own_measure(store, wo
     late, calm = await small(store, 0.0, 30.0)
     patient, younger = await small(store, 1.0, 44.0, wait_s=64.0)
     assert await taken(store, 4, at=45.0, resident=WARM) == [patient, calm, younger, late]
+
+
+SPOT = ("local", "cpu", 0.3)
+STAYS = Patience(20.0, 15.0, stays={("csm", "small"): Stay(frozenset({SPOT}), least_s=100.0, most_s=300.0)})
+
+
+async def test_jobs_without_time_for_a_loss_are_left_to_machines_that_stay(store):
+    """Of these the first is past saving, the second must not be lost once more, and the third has time."""
+    await ready(store, "spot", capacity=99, offer={"usd_per_hour": 0.3})
+    await ready(store, "sure", capacity=99)
+    past, due, calm = [(await small(store, 0.0, complete_by=by))[0] for by in (90.0, 250.0, 1000.0)]
+    assert await taken(store, 3, at=10.0, patience=STAYS, worker="spot") == [past, calm, None]
+    assert await taken(store, 1, at=10.0, patience=STAYS, worker="sure") == [due]
+
+
+async def test_on_a_machine_that_stays_such_jobs_come_first_however_late(store):
+    await ready(store, "sure", capacity=99)
+    (due,) = await small(store, 0.0, complete_by=250.0)
+    (calm,) = await small(store, 30.0, complete_by=1000.0)
+    assert await taken(store, 2, at=35.0, patience=STAYS, worker="sure") == [due, calm]
+    assert await taken(store, 1, at=36.0, patience=STAYS, worker="sure") == [None]
+
+
+async def test_where_no_plan_counts_any_more_any_machine_takes_them(store):
+    await ready(store, "spot", capacity=99, offer={"usd_per_hour": 0.3})
+    (due,) = await small(store, 0.0, complete_by=250.0)
+    assert await taken(store, 1, at=10.0, patience=None, worker="spot") == [due]

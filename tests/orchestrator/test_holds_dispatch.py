@@ -11,7 +11,7 @@ from test_quotas_dispatch import settled
 from gpulease.contract.agent import ClaimRequest
 from orchestrator.jobs.dispatch import Dispatcher
 from orchestrator.store import rows
-from scaling.place import Patience, warm
+from scaling.place import Patience, Stay, warm
 from scaling.plan import Hold, Plan
 from scaling.snapshot import Capability, Estimate, Estimates, JobGroup, Need, Running, Snapshot, WorkerView
 from scaling.states import WorkerState
@@ -35,8 +35,8 @@ class Yard:
         self.dispatcher = Dispatcher(town.store, town.clock, self.begun.append)
         self.claims = []
 
-    async def park(self, name, *resident):
-        await self.town.worker(name, capacity=1)
+    async def park(self, name, *resident, usd_per_hour=3.6):
+        await self.town.worker(name, capacity=1, usd_per_hour=usd_per_hour)
         speech = (Capability("csm", "x", ("small", "large")),)
         said = rows.Registration("incarnation", speech, "cpu", 8.0, 1)
         assert await self.town.store.register_worker(name, said, now=self.town.clock.now())
@@ -178,6 +178,19 @@ async def test_a_warm_worker_that_is_woken_counts_as_one_that_is_held_for(yard):
     yard.dispatcher.leave_to_plan([SMALL])
     await yard.plan((SMALL, 2))
     assert yard.who() == ["cold", "warm"]
+
+
+async def test_a_plan_wakes_machines_that_stay_for_jobs_that_others_may_not_take(yard):
+    """The job comes back with little time left. Who is woken first may not have it, and sleeps again."""
+    stay = Stay(frozenset({("local", "cpu", 0.3)}), least_s=0.0, most_s=7200.0)
+    patience = Patience(20.0, stays={("csm", "small"): stay})
+    await yard.plan(workers=(), patience=patience)
+    await yard.park("spot", *WARM, usd_per_hour=0.3)
+    await yard.park("sure")
+    await yard.submit()
+    assert yard.who() == []
+    await yard.plan(workers=(), patience=patience)
+    assert yard.who() == ["sure"]
 
 
 async def test_old_holds_count_no_more(yard):

@@ -18,7 +18,10 @@ from scaling.simulate.run import roomy
 from scaling.simulate.trace import Row
 from scaling.simulate.waiting import Waiting
 from scaling.simulate.world import Begun, World
-from scaling.snapshot import AGES_MAX
+from scaling.snapshot import AGES_MAX, WorkerView
+from scaling.states import WorkerState
+
+ASKER = WorkerView("w-1", "cloud", WorkerState.READY)
 
 
 class Watched:
@@ -129,7 +132,7 @@ def test_ages_are_oldest_first_and_of_many_those_at_even_ranks():
     for one in arrivals(*[Row(float(t_s), 1.0, "M") for t_s in range(100)]):
         waiting.add(one)
     (group,) = waiting.groups(100.0)
-    assert (group.count, group.oldest_age_s, group.slack_s) == (100, 100.0, None)
+    assert (group.count, group.oldest_age_s, group.slack_s) == (100, 100.0, None, ASKER)
     assert len(group.ages_s) == AGES_MAX
     assert (group.ages_s[0], group.ages_s[-1]) == (100.0, 1.0)
     steps = [before - after for before, after in zip(group.ages_s, group.ages_s[1:], strict=False)]
@@ -142,7 +145,7 @@ def test_a_group_shows_its_tightest_start_and_its_oldest_job():
         waiting.add(one)
     (group,) = waiting.groups(10.0)
     assert (group.count, group.slack_s, group.ages_s) == (3, 16.0, (10.0, 5.0, 4.0))
-    assert waiting.take(group.need, 0.0, None).row == 2
+    assert waiting.take(group.need, 0.0, None, ASKER).row == 2
     (group,) = waiting.groups(10.0)
     assert group.slack_s == 45.0
 
@@ -152,11 +155,11 @@ def test_a_job_that_was_begun_has_met_its_start_and_keeps_its_place():
     first, second = arrivals(Row(0, 1, "M", start_within_s=50), Row(1, 1, "M"))
     waiting.add(first)
     waiting.add(second)
-    assert waiting.take(first.need, 0.0, None) is first
+    assert waiting.take(first.need, 0.0, None, ASKER) is first
     waiting.add(first)
     (group,) = waiting.groups(10.0)
     assert group.slack_s is None
-    assert waiting.take(first.need, 0.0, None) is first
+    assert waiting.take(first.need, 0.0, None, ASKER) is first
 
 
 def with_a_machine(rows, events):

@@ -117,7 +117,7 @@ class AttemptVerbs(Model):
     def _next(
         self, worker: Worker, now: float, limits: RunningLimits, holds: Holds, patience: Patience | None
     ) -> Job | None:
-        heads = self._heads(now, worker.resident, patience)
+        heads = self._heads(now, worker, patience)
         waiting = Counter(job.need for job in self._may_begin(now)) if holds else Counter[Need]()
         running = count((self.world.jobs[one.job_id].need, 1) for one in self.running())
         need = choose(
@@ -139,14 +139,12 @@ class AttemptVerbs(Model):
         jobs = self.world.jobs.values()
         return (one for one in jobs if one.state is JobState.QUEUED and rules.must_start_by(one) > now)
 
-    def _heads(self, now: float, resident: tuple[str, ...], patience: Patience | None) -> dict[Need, Job]:
-        """The next job of each need; equals in the order in which they came."""
+    def _heads(self, now: float, worker: Worker, patience: Patience | None) -> dict[Need, Job]:
+        """The next job of each need on this worker; equals in the order in which they came."""
         groups = defaultdict[Need, list[Job]](list)
         for job in self._may_begin(now):
             groups[job.need].append(job)
-        heads = {
-            need: _next_of(jobs, now, patience, is_warm=warm(need, resident)) for need, jobs in groups.items()
-        }
+        heads = {need: _next_of(jobs, now, patience, worker) for need, jobs in groups.items()}
         order = {job_id: place for place, job_id in enumerate(self.world.jobs)}
         return dict(sorted(heads.items(), key=lambda pair: order[pair[1].id]))
 
@@ -179,12 +177,21 @@ class AttemptVerbs(Model):
         return Claimed(after, attempt)
 
 
-def _next_of(jobs: list[Job], now: float, patience: Patience | None, *, is_warm: bool) -> Job:
-    """Of those that are alike, what must start first, unless it is passed over for one that is in time."""
+def _next_of(jobs: list[Job], now: float, patience: Patience | None, worker: Worker) -> Job:
+    """Of those that are alike, what must start first, unless it is passed over for one that is in time, or not for a
+    machine that may be taken away.
+    """
     head = min(jobs, key=_first)
+    if patience is None:
+        return head
+    need, patience = head.need, patience.of(head.need)
     age_s, slack_s = now - head.created_at, rules.must_start_by(head) - now
-    patience = patience and patience.of(head.need)
-    if patience is None or not patience.passes_over(age_s, slack_s, is_warm=is_warm):
+    stay = patience.barred(need, rules.host(worker, now))
+    if stay is not None and stay.bars(slack_s):
+        others = [one for one in jobs if rules.must_start_by(one) - now >= stay.most_s]
+        return min(others, key=_first, default=head)
+    is_warm, urgent_s = warm(need, worker.resident), patience.urgent_s(need)
+    if not patience.passes_over(age_s, slack_s, is_warm=is_warm, urgent_s=urgent_s):
         return head
     since = now - patience.late_s(is_warm=is_warm)
     in_time = [one for one in jobs if one.created_at >= since]

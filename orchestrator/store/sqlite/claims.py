@@ -169,24 +169,33 @@ def _in_time(
     """The next of each group on this worker, the oldest first."""
     if patience is None:
         return heads
-    found = [_next_of(database, head, worker.resident, now, patience) for head in heads]
+    found = [_next_of(database, head, worker, now, patience) for head in heads]
     return sorted(found, key=lambda head: (head.created_at, head.pk))
 
 
-def _next_of(
-    database: Database, head: Head, resident: tuple[str, ...], now: float, patience: Patience
-) -> Head:
-    """The head, unless it is passed over for one of its group that is in time on a worker with these models."""
-    is_warm, patience = warm(head.need, resident), patience.of(head.need)
-    if not patience.passes_over(now - head.created_at, head.start_by - now, is_warm=is_warm):
+def _next_of(database: Database, head: Head, worker: Worker, now: float, patience: Patience) -> Head:
+    """The head, unless it is passed over for one of its group that is in time on a worker with these models, or is not
+    for a machine that may be taken away.
+    """
+    patience, slack_s = patience.of(head.need), head.start_by - now
+    stay = patience.barred(head.need, rules.host(worker, now))
+    if stay is not None and stay.bars(slack_s):
+        row = database.execute(_AHEAD, (head.group, now + stay.most_s, 1)).fetchone()
+        return head if row is None else _head(head, row)
+    is_warm, urgent_s = warm(head.need, worker.resident), patience.urgent_s(head.need)
+    if not patience.passes_over(now - head.created_at, slack_s, is_warm=is_warm, urgent_s=urgent_s):
         return head
     since = now - patience.late_s(is_warm=is_warm)
     oldest = database.execute(_OLDEST_SINCE, (head.group, since, now)).fetchone()
     if oldest is None:
         return head
     ahead = database.execute(_AHEAD, (head.group, now, AHEAD_MAX)).fetchall()
-    pk, created_at, start_by = next((row for row in ahead if row["created_at"] >= since), oldest)
-    return Head(head.need, pk, head.group, created_at, start_by)
+    return _head(head, next((row for row in ahead if row["created_at"] >= since), oldest))
+
+
+def _head(before: Head, row: sqlite3.Row) -> Head:
+    """Another job of the same group."""
+    return Head(before.need, row["pk"], before.group, row["created_at"], row["must_start_by"])
 
 
 def _candidate(database: Database, head: Head, now: float, holds: Holds) -> Candidate:
