@@ -141,7 +141,7 @@ def test_ages_are_oldest_first_and_of_many_those_at_even_ranks():
 
 def test_a_group_shows_its_tightest_start_and_its_oldest_job():
     waiting = Waiting()
-    for one in arrivals(Row(0, 1, "M"), Row(5, 1, "M", start_within_s=50), Row(6, 1, "M", complete_in_s=20)):
+    for one in arrivals(Row(0, 1, "M"), Row(5, 1, "M", complete_in_s=50), Row(6, 1, "M", complete_in_s=20)):
         waiting.add(one)
     (group,) = waiting.groups(10.0)
     assert (group.count, group.slack_s, group.ages_s) == (3, 16.0, (10.0, 5.0, 4.0))
@@ -152,7 +152,7 @@ def test_a_group_shows_its_tightest_start_and_its_oldest_job():
 
 def test_a_job_that_was_begun_has_met_its_start_and_keeps_its_place():
     waiting = Waiting()
-    first, second = arrivals(Row(0, 1, "M", start_within_s=50), Row(1, 1, "M"))
+    first, second = arrivals(Row(0, 1, "M", start_within_s=1.5), Row(1, 1, "M"))
     waiting.add(first)
     waiting.add(second)
     assert waiting.take(first.need, 0.0, None, ASKER) is first
