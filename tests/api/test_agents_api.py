@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-import time
 from uuid import uuid4
+
+from stopwatch import Stopwatch
 
 from orchestrator.app import create_app
 
@@ -12,10 +13,10 @@ async def test_a_parked_claim_is_answered_when_a_job_comes(world):
     agent = await world.agent()
     parked = asyncio.create_task(agent.claim(wait_s=20))
     await asyncio.sleep(0.05)
-    before = time.perf_counter()
-    job = await world.submit()
-    assert (await asyncio.wait_for(parked, 2))["job_id"] == job["id"]
-    assert time.perf_counter() - before < 1
+    with Stopwatch() as took:
+        job = await world.submit()
+        assert (await asyncio.wait_for(parked, 15))["job_id"] == job["id"]
+    assert took.seconds < 1
 
 
 async def test_two_parked_workers_get_two_jobs(world):
@@ -23,7 +24,7 @@ async def test_two_parked_workers_get_two_jobs(world):
     parked = [asyncio.create_task(agent.claim(wait_s=20)) for agent in agents]
     await asyncio.sleep(0.05)
     jobs = {(await world.submit())["id"], (await world.submit())["id"]}
-    assert {job["job_id"] for job in await asyncio.wait_for(asyncio.gather(*parked), 2)} == jobs
+    assert {job["job_id"] for job in await asyncio.wait_for(asyncio.gather(*parked), 15)} == jobs
 
 
 async def test_a_lost_claim_reply_is_given_again(world):
@@ -151,7 +152,7 @@ async def test_drain_ends_a_parked_claim_at_once(world):
     parked = asyncio.create_task(agent.post("claim", nonce=uuid4().hex, wait_s=20))
     await asyncio.sleep(0.05)
     await world.http.post(f"/v1/workers/{agent.id}/drain")
-    assert (await asyncio.wait_for(parked, 2)).json()["assignment"] is None
+    assert (await asyncio.wait_for(parked, 15)).json()["assignment"] is None
 
 
 async def test_a_claim_whose_caller_hung_up_gets_no_job(world):

@@ -7,6 +7,7 @@ import time
 import pytest
 from comput3_api import KIND, PAGE, SPEC, client, rows, workload
 from rough_server import answer
+from stopwatch import Stopwatch
 
 from provider_clients.base import Receipt
 from provider_clients.comput3 import Comput3Config
@@ -206,20 +207,20 @@ async def test_a_probe_tries_a_few_times(cloud, comput3):
 async def test_a_probe_of_a_node_that_hangs_ends(cloud, comput3):
     made = await comput3.create(SPEC, "gpl-w-1")
     await cloud.kill_node(made.id, "hang")
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(15):
         assert not await comput3.probe(made)
 
 
 async def test_a_new_name_is_not_looked_up_early(cloud, clock):
-    comput3 = client(cloud.url, cloud.key, clock, node_delay_s=0.4)
+    comput3 = client(cloud.url, cloud.key, clock, node_delay_s=1.0)
     made = await comput3.create(SPEC, "gpl-w-1")
     began = time.monotonic()
     assert await comput3.probe(made)
-    assert time.monotonic() - began >= 0.4
+    assert time.monotonic() - began >= 1.0
     clock.now += 10
-    began = time.monotonic()
-    assert await comput3.probe(made)
-    assert time.monotonic() - began < 0.3
+    with Stopwatch() as took:
+        assert await comput3.probe(made)
+    assert took.seconds < 0.8
     await comput3.aclose()
 
 

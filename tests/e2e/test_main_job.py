@@ -91,7 +91,7 @@ def test_no_idle_worker_waits_for_the_next_tick(up):
     up.until_status(up.sleep_job(0.1), "succeeded")
     before = time.monotonic()
     up.until_status(up.sleep_job(0.1), "succeeded")
-    assert time.monotonic() - before < 10
+    assert time.monotonic() - before < 25
 
 
 async def submit_on_a_connection_of_its_own(port, body):

@@ -38,6 +38,7 @@ class Emulator:
     beat_times: list[float] = field(default_factory=list)
     refused: int = 0
     nonces: list[str] = field(default_factory=list)
+    parked: int = 0
     progress: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     logs: dict[int, str] = field(default_factory=dict)
     finished: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -127,10 +128,12 @@ def _agent_routes(app: FastAPI, world: Emulator) -> None:
         _check(world, request)
         nonce = (await request.json())["nonce"]
         world.nonces.append(nonce)
+        world.parked += 1
         for _ in range(int(world.claim_wait_s / 0.02)):
             if nonce in world.claimed or world.queue or await request.is_disconnected():
                 break
             await asyncio.sleep(0.02)
+        world.parked -= 1
         if (nonce not in world.claimed and not world.queue) or await request.is_disconnected():
             return {"assignment": None}
         assignment = world.claimed.setdefault(nonce, world.queue[0] if world.queue else {})

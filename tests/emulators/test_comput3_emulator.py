@@ -92,7 +92,7 @@ async def test_a_lease_ends_when_it_expires(cloud, api):
     lease = (await launched(api, lease_s=2)).json()
     node = f"http://{lease['node']}"
     await until_up(api, node)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await listed(api):
             await asyncio.sleep(0.05)
     (line,) = cloud.bill()
@@ -161,16 +161,16 @@ async def test_lists_lag_behind(cloud, api):
 
 
 async def test_a_node_boots_late_and_dies_while_it_is_listed_and_billed(cloud, api):
-    cloud.knobs.turn({"boot_s": 0.6, "node_death": 1.0, "die_after_s": [0.8, 0.8]})
+    cloud.knobs.turn({"boot_s": 2.0, "node_death": 1.0, "die_after_s": [2.0, 2.0]})
     leases = [(await launched(api)).json() for _ in range(4)]
     nodes = [f"http://{lease['node']}" for lease in leases]
     assert {(await api.get(node)).status_code for node in nodes} == {502}
     await until_up(api, nodes[-1])
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(2.5)
     ends = []
     for node in nodes:
         with pytest.raises((httpx.ConnectError, httpx.ReadTimeout)) as caught:
-            await api.get(node, timeout=0.2)
+            await api.get(node, timeout=1.0)
         ends.append(caught.type)
     assert set(ends) == {httpx.ConnectError, httpx.ReadTimeout}
     assert len(await listed(api)) == len(cloud.live()) == 4

@@ -120,7 +120,7 @@ async def test_a_job_that_is_taken_back_hangs_up(served: Backend, vision: Vision
 
     with pytest.raises(Cancelled):
         await ran(served, job(tmp_path, picture(tmp_path), "word " * 200), report)
-    assert time.monotonic() - wanted["at"] < 1.0
+    assert time.monotonic() - wanted["at"] < 10, "the words would take 20 s"
     async with asyncio.timeout(10):
         while not vision.hung_up:
             await asyncio.sleep(0.01)

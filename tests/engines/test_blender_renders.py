@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import subprocess
-import time
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import psutil
 import pytest
 from blender_world import BLENDER, Bench, colour, make_scenes, program
 from PIL import Image
+from stopwatch import Stopwatch
 
 from worker_image.engines.base import EngineConfig, Outcome
 from worker_image.engines.blender.backend import Blender
@@ -149,14 +149,13 @@ async def test_formats_are_what_they_are_called(bench: Bench, scenes: Path):
 async def test_a_render_that_is_taken_back_ends_at_once(bench: Bench, scenes: Path):
     long = {"samples": 50_000, "resolution": "4k", "camera": "Front"}
     rendering = asyncio.create_task(render(bench, scenes / "studio.blend", **long))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any("Fra:" in line for line in bench.printed()):
             await asyncio.sleep(0.1)
-    began = time.monotonic()
     rendering.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with Stopwatch() as took, pytest.raises(asyncio.CancelledError):
         await rendering
-    assert time.monotonic() - began < 2
+    assert took.seconds < 2
     assert not any(process.name() == "blender" for process in psutil.Process().children(recursive=True))
 
 

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
+from stopwatch import Stopwatch
 
 from loopback_server import LoopbackServer
 from worker_image.engines.base import EngineConfig, Outcome
@@ -96,7 +97,7 @@ async def test_a_server_that_stays_away_is_not_waited_for_for_ever(bench: Bench)
     began = time.monotonic()
     fault = await fault_of(running)
     assert (fault.kind, fault.code) == ("host", "machine_unreachable")
-    assert QUICK.silence_s_max <= time.monotonic() - began < 4
+    assert QUICK.silence_s_max <= time.monotonic() - began < 20
 
 
 async def test_pages_of_a_proxy_are_borne_for_a_while(bench: Bench):
@@ -201,11 +202,10 @@ async def test_in_a_process_of_its_own_it_is_taken_back_within_two_seconds(bench
             log, steps = JobLog(host.log_path), []
             running = asyncio.create_task(host.run(bench.work(WORKFLOW), log, steps.append))
             await until(lambda: any(step.message == "ImageScale" for step in steps), 30)
-            began = time.monotonic()
             running.cancel()
-            with pytest.raises(asyncio.CancelledError):
+            with Stopwatch() as took, pytest.raises(asyncio.CancelledError):
                 await running
-            assert time.monotonic() - began < 2.0
+            assert took.seconds < 2.0
             assert host.alive
             assert core.running is None
             again = await host.run(bench.work(WORKFLOW), log, steps.append)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from blender_world import Bench
+from stopwatch import Stopwatch
 
 from worker_image.engines.arguments import Places, Program, expand
 from worker_image.engines.base import EngineConfig
@@ -118,10 +119,9 @@ def test_a_regex_that_cannot_decide_refuses_in_time():
     )
     places = Places(None, "/out")
     assert expand(typed, {"it": "a" * 100}, places) == ["a" * 100]
-    began = time.monotonic()
-    with pytest.raises(InputFault, match="it"):
+    with Stopwatch() as took, pytest.raises(InputFault, match="it"):
         expand(typed, {"it": "a" * 100 + "b"}, places)
-    assert time.monotonic() - began < 3
+    assert took.seconds < 3
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,6 @@ def test_built_in_placeholders_stand_with_and_without_a_prefix(element: str, exp
 def test_time_is_up_only_while_it_is_counted():
     with pytest.raises(TooLong), at_most(0.05):
         time.sleep(5)
-    with at_most(0.05):
+    with at_most(0.5):
         pass
-    time.sleep(0.1)
+    time.sleep(0.6)

@@ -9,6 +9,7 @@ import psutil
 import pytest
 from musetalk_world import BACKENDS, World, inputs, world_of
 from pydantic import ValidationError
+from stopwatch import Stopwatch
 from talking_media import face_picture, heard, mouths, speech
 
 from gpulease.contract.engines import CATALOGUE
@@ -230,15 +231,14 @@ async def test_a_cancel_is_honoured_within_two_seconds(world: World, tmp_path: P
     video, audio = inputs(tmp_path / "in", 3.0)
     task = asyncio.create_task(world.run(video, audio))
     stage = "finding the face" if knobs.get("fail") else "moving the lips"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(step.message == stage for step in world.steps):
             await asyncio.sleep(0.02)
     before = {one.pid for one in psutil.Process().children(recursive=True)}
-    began = asyncio.get_running_loop().time()
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with Stopwatch() as took, pytest.raises(asyncio.CancelledError):
         await task
-    assert asyncio.get_running_loop().time() - began < 2.0
+    assert took.seconds < 2.0
     assert before
     if world.mode == "one-shot":
         left = [one.cmdline() for one in psutil.Process().children(recursive=True) if one.is_running()]
@@ -252,11 +252,11 @@ async def test_a_stall_is_noticed(tmp_path: Path):
     """A program that hangs says nothing new, so that the worker's own limit sees it."""
     async with world_of("one-shot", tmp_path, fail="hang") as world:
         task = asyncio.create_task(world.run(*inputs(tmp_path / "in", 0.5)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(step.message == "finding the face" for step in world.steps):
                 await asyncio.sleep(0.05)
         told = -1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while told != len(world.steps):
                 told = len(world.steps)
                 await asyncio.sleep(1.2)

@@ -12,6 +12,7 @@ import pytest
 from agent_orchestrator import Emulator
 from hosted_world import HostProcess, duty, finish_of, hosting, until
 from PIL import Image
+from stopwatch import Stopwatch
 
 from comfyui.comfy import Comfy
 from comfyui.server import ComfyServer
@@ -77,7 +78,7 @@ def workflow(world: Emulator, folder: Path) -> int:
 async def test_a_node_makes_portraits_and_runs_workflows(
     world: Emulator, comfy: Comfy, host: HostProcess, tmp_path: Path
 ):
-    comfy.knobs.step_s = 0.4
+    comfy.knobs.step_s = 1.2
     spoken = portrait(world, tmp_path, steps=3)
     made = (await finish_of(world, spoken))["result"]
     assert (made["backend"], made["model"]) == ("sonic-node", "sonic")
@@ -102,9 +103,9 @@ async def test_a_call_that_is_taken_back_ends_on_the_node_and_frees_the_slot(
     first = portrait(world, tmp_path, steps=100)
     await until(lambda: any(one["step"] for one in world.progress.get(first, ())))
     world.cancel.add(first)
-    began = time.monotonic()
-    await until(lambda: comfy.history)
-    assert time.monotonic() - began < 3
+    with Stopwatch() as took:
+        await until(lambda: comfy.history)
+    assert took.seconds < 3
     (entry,) = comfy.history.values()
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
     second = workflow(world, tmp_path)
@@ -141,7 +142,7 @@ async def test_a_server_is_waited_for_while_its_node_boots_and_once_only(alone: 
         alone.core.knobs.bad_gateway = True
         began = time.monotonic()
         assert "502" in await WorkflowNode(comfy).probe()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         late = NodeComfy(server, Boot(wait_s=0.2, again_s=0.05))
         assert "does not answer" in await SonicNode(late).probe()
 

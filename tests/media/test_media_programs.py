@@ -49,7 +49,7 @@ def test_progress_is_told_and_cancelling_ends_the_program(scratch):
     with pytest.raises(Cancelled):
         run_ffmpeg(ENDLESS, on_seconds=on_seconds)
     assert told == sorted(told)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_silent_program_can_be_cancelled_too(scratch):

@@ -77,6 +77,7 @@ class Body:
     ) -> None:
         self.orchestrator, self.http, self._before = orchestrator, http, before
         self.dead = False
+        self.gone = asyncio.Event()
 
     @classmethod
     async def born(cls, settings, store, cloud) -> "Body":
@@ -89,6 +90,7 @@ class Body:
     def die(self, spared: list[asyncio.Task]) -> None:
         """Everything that it runs is dropped where it stands."""
         self.dead = True
+        self.gone.set()
         self.orchestrator.parts.loops._scheduler.shutdown(wait=False)
         self.orchestrator.parts.loops._running = False
         for task in asyncio.all_tasks() - self._before - set(spared):
@@ -107,18 +109,20 @@ class Machines:
 
     async def _post(self, spec: LaunchSpec, path: str, body) -> httpx.Response:
         """Until somebody answers: a call to a dead orchestrator never comes back."""
+        url, headers = f"/internal/workers/{spec.worker_id}/{path}", {"X-Internal-API-Key": spec.worker_key}
         while True:
             asked = self.body
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.3):
-                    reply = await asked.http.post(
-                        f"/internal/workers/{spec.worker_id}/{path}",
-                        json=body,
-                        headers={"X-Internal-API-Key": spec.worker_key},
-                    )
-                    if not asked.dead:
-                        return reply
-            await asyncio.sleep(0)
+            tasks = [asyncio.create_task(asked.gone.wait())]
+            tasks.append(asyncio.create_task(asked.http.post(url, json=body, headers=headers)))
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            if not asked.dead:
+                return tasks[1].result()
+            await asyncio.sleep(0.01)
 
     async def _agent(self, spec: LaunchSpec) -> None:
         me = {"incarnation": uuid4().hex}

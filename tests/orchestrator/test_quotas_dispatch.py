@@ -40,7 +40,7 @@ class Yard:
 
 async def settled(holds):
     """Lets others go on until it holds; what they wait for is the store alone."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.001)
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from stopwatch import Stopwatch
 
 import video_wire
 from gpulease.contract import video_generator_pb2 as wire
@@ -119,13 +120,13 @@ async def test_a_cancel_goes_all_the_way(tmp_path, there):
         call = stub.Generate(wire.GenerateRequest(job_id="job-1", prompt="a cat", options=OPTIONS))
         while (await call.read()).progress.total_steps != 3:
             pass
-        started = time.monotonic()
-        assert (await stub.Cancel(wire.CancelRequest(job_id="job-1"))).cancelled
-        while not (event := await call.read()).HasField("error"):
-            pass
-        assert event.error.code == wire.CANCELLED
-        await until(lambda: there.closed == 1)
-        assert time.monotonic() - started < 2.0
+        with Stopwatch() as took:
+            assert (await stub.Cancel(wire.CancelRequest(job_id="job-1"))).cancelled
+            while not (event := await call.read()).HasField("error"):
+                pass
+            assert event.error.code == wire.CANCELLED
+            await until(lambda: there.closed == 1)
+        assert took.seconds < 2.0
 
 
 async def test_a_worker_that_is_killed_mid_job_is_asked_again_by_the_same_id(tmp_path, there):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from stopwatch import Stopwatch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
@@ -123,10 +124,9 @@ async def test_caps_are_not_tried_again(b2: B2Emulator, tmp_path: Path, knob: st
     bucket = bucket_of(b2)
     await bucket.store(await content(tmp_path), "f", None)
     setattr(b2.knobs, knob, True)
-    began = time.monotonic()
-    with pytest.raises(HostFault) as fault:
+    with Stopwatch() as took, pytest.raises(HostFault) as fault:
         await Delivery((bucket,)).deliver(Outcome(files=(made(tmp_path, b"film"),)), FACTS)
-    assert (fault.value.code, time.monotonic() - began < 5) == ("bucket_full", True)
+    assert (fault.value.code, took.seconds < 5) == ("bucket_full", True)
 
 
 async def test_whoever_gives_up_is_not_held(b2: B2Emulator, tmp_path: Path):
@@ -139,7 +139,7 @@ async def test_whoever_gives_up_is_not_held(b2: B2Emulator, tmp_path: Path):
     began = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await storing
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 async def test_work_that_nobody_waits_for_is_told():
@@ -147,13 +147,13 @@ async def test_work_that_nobody_waits_for_is_told():
     loop = asyncio.get_running_loop()
 
     def work(given_up) -> None:
-        assert given_up.wait(10)
+        assert given_up.wait(60)
         loop.call_soon_threadsafe(told.set)
 
     working = asyncio.create_task(in_thread(work))
     await asyncio.sleep(0.05)
     working.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await told.wait()
 
 

@@ -109,7 +109,7 @@ async def test_slots_wake_those_who_wait():
     await asyncio.sleep(0)
     assert not waiting.done()
     slots.give()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 20)
 
 
 def test_scratch_of_dead_processes_is_swept(tmp_path: Path):
