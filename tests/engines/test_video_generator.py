@@ -107,8 +107,8 @@ async def test_a_worker_that_restarts_mid_job_is_asked_anew(worker, tmp_path):
     report, order = Report(), order_in(tmp_path)
     making = asyncio.create_task(drive(worker, order, report))
     await until(lambda: (0.67, "frame 2", 2, 3) in report.told)
-    worker.knobs.hold = False
     await worker.restart()
+    worker.knobs.hold = False
     delivered = await making
     assert delivered.told.path
     assert worker.runs == [order.job_id] * 2

@@ -99,8 +99,8 @@ async def test_a_machine_that_restarts_makes_it_anew(world: Emulator, node: Vide
     node.knobs.hold = True
     first = give(world)
     await until(lambda: "frame 2" in world.logs.get(first, ""))
-    node.knobs.hold = False
     await node.restart()
+    node.knobs.hold = False
     assert (await finish_of(world, first))["result"]
     assert len(node.runs) == 2
 
