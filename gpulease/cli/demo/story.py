@@ -31,6 +31,10 @@ WORKER_S_MAX = 60.0
 SETTINGS = {
     "GPULEASE_LOCAL_USD_PER_HOUR": str(USD_PER_HOUR),
     "GPULEASE_POLICY_IDLE_S": str(IDLE_S),
+    # Somebody watches, and there is one job only: waiting for others, or looking again before buying, gains nothing.
+    "GPULEASE_POLICY_AIM": "fast",
+    "GPULEASE_POLICY_LAUNCH_DELAY_S_MIN": "0",
+    "GPULEASE_POLICY_LAUNCH_DELAY_S_MAX": "0",
     "GPULEASE_RECONCILE_PERIOD_S": "1",
 }
 TEXT_WIDTH = 15
