@@ -44,6 +44,8 @@ def _split(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Priority = Literal["high", "medium", "low", "batch"]
+Priorities = Annotated[tuple[Priority, ...], NoDecode, BeforeValidator(_split)]
 Surface = Literal["render", "video", "farm", "tasks"]
 Surfaces = Annotated[tuple[Surface, ...], NoDecode, BeforeValidator(_split)]
 
@@ -198,8 +200,10 @@ class Settings(BaseSettings):
         default=("musetalk",), description="What that image runs: engine or engine/model, by comma."
     )
     salad_mode: Literal["agent", "queue"] = "agent"
-    salad_priority: Literal["high", "medium", "low", "batch"] = "batch"
-    salad_gpu_classes: Names = Field(default=(), description="Names or ids; empty: all at that priority.")
+    salad_priority: Priorities = Field(
+        default=("batch",), min_length=1, description="One, or several by comma."
+    )
+    salad_gpu_classes: Names = Field(default=(), description="Names or ids; empty: all with a price.")
     salad_image_gb: float = Field(default=8.0, gt=0)
     salad_cpu: int = Field(default=4, ge=1, le=16)
     salad_memory_mb: int = Field(default=16_384, ge=1024, le=61_440)

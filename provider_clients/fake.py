@@ -196,7 +196,8 @@ class FakeCloud:
             lease_ends_at=None if self.lease_s is None else now + self.lease_s,
             host_id=self._host(),
         )
-        offer = next((one for one in self.offered if one.gpu_class == spec.gpu_class), nothing)
+        same = (one for one in self.offered if one.gpu_class == spec.gpu_class)
+        offer = min(same, key=lambda one: abs(one.usd_per_hour - spec.usd_per_hour), default=nothing)
         if self.lease_s is not None:
             self.later(self.lease_s, self._expire)
         return Machine(instance, spec, tag, offer, now)

@@ -1,4 +1,4 @@
-"""GPU classes: one short name each, and a price at our priority.
+"""GPU classes: one short name each, and a price at each of our priorities.
 
 Salad's own names carry a maker, a size of memory, stray spaces, and near duplicates; only ids are sure.
 """
@@ -7,11 +7,13 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from provider_clients.http import ProviderHttp
 from provider_clients.salad import replies
+from provider_clients.salad.config import Priority
 
 FRESH_S = 600.0
 """Prices change about once in months."""
@@ -21,12 +23,30 @@ MAKER = re.compile(r"\b(NVIDIA|GeForce)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class GpuClass:
-    """`usd_per_hour` is None where the class is not sold at our priority."""
+    """`prices` are what an hour costs, by priority, where it is sold at one of ours."""
 
     id: str
     name: str
     vram_gb: float
-    usd_per_hour: float | None
+    prices: Mapping[Priority, float] = field(default_factory=dict)
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """The least; None where the class is not sold at our priorities."""
+        return min(self.prices.values(), default=None)
+
+    def tiers(self) -> tuple[tuple[Priority, float], ...]:
+        """What is worth an offer, cheapest first: of priorities that cost the same, the highest."""
+        best: dict[float, Priority] = {}
+        for priority in get_args(Priority):
+            if priority in self.prices:
+                best.setdefault(self.prices[priority], priority)
+        return tuple((best[usd], usd) for usd in sorted(best))
+
+    def tier(self, usd_per_hour: float) -> Priority | None:
+        """The one whose price is nearest, as prices may have changed since; None where none is sold."""
+        found = min(self.tiers(), key=lambda one: abs(one[1] - usd_per_hour), default=None)
+        return found and found[0]
 
 
 @dataclass(slots=True)
@@ -35,7 +55,7 @@ class Classes:
 
     http: ProviderHttp
     path: str
-    priority: str
+    priorities: tuple[Priority, ...]
     wanted: tuple[str, ...] = ()
     clock: Callable[[], float] = time.monotonic
     _known: tuple[GpuClass, ...] = ()
@@ -44,7 +64,7 @@ class Classes:
     async def known(self) -> tuple[GpuClass, ...]:
         if self.clock() - self._read_at > FRESH_S:
             reply = replies.read_as(replies.GpuClasses, await self.http.read("GET", self.path))
-            self._known = named_apart(_class(one, self.priority) for one in reply.items)
+            self._known = named_apart(_class(one, self.priorities) for one in reply.items)
             self._read_at = self.clock()
         return self._known
 
@@ -54,7 +74,7 @@ class Classes:
         return tuple(sorted(found, key=_cheapest_first))
 
     async def unknown(self) -> tuple[str, ...]:
-        """What is wanted, and is no class that is sold at our priority."""
+        """What is wanted, and is no class that is sold at our priorities."""
         sold = [one for one in await self.known() if one.usd_per_hour is not None]
         return tuple(word for word in self.wanted if not any(_is_called(one, word) for one in sold))
 
@@ -88,13 +108,14 @@ def named_apart(classes: Iterable[GpuClass]) -> tuple[GpuClass, ...]:
     return tuple(apart)
 
 
-def _class(reply: replies.GpuClass, priority: str) -> GpuClass:
+def _class(reply: replies.GpuClass, priorities: tuple[Priority, ...]) -> GpuClass:
     vram = VRAM.search(reply.name)
+    told = {one.priority: usd for one in reply.prices if (usd := _usd(one.price)) is not None}
     return GpuClass(
         id=reply.id,
         name=cleaned(reply.name),
         vram_gb=float(vram[1]) if vram else 0.0,
-        usd_per_hour=next((_usd(one.price) for one in reply.prices if one.priority == priority), None),
+        prices={one: told[one] for one in priorities if one in told},
     )
 
 

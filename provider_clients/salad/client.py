@@ -11,7 +11,7 @@ from provider_clients.errors import NoCapacity, NotFound, OutcomeUnknown, Reject
 from provider_clients.salad import replies
 from provider_clients.salad.account import MERGE_PATCH, NAME
 from provider_clients.salad.classes import Classes, GpuClass
-from provider_clients.salad.config import SaladConfig, too_long
+from provider_clients.salad.config import LIVES_S, Priority, SaladConfig, too_long
 from provider_clients.salad.creation import Creation
 from provider_clients.salad.downloads import Downloads
 from provider_clients.salad.group import environment, group_body
@@ -46,7 +46,7 @@ class Salad:
         self._account = account = config.account
         self._http = http = account.http()
         classes_path = f"{account.organization_path}/gpu-classes"
-        self._classes = Classes(http, classes_path, config.priority, config.gpu_classes, clock)
+        self._classes = Classes(http, classes_path, config.priorities, config.gpu_classes, clock)
         self._creation = Creation(http, account, self.hosted)
         self._removal = Removal(http, account, self.hosted, clock)
         self._downloads = Downloads(config.image_gb, clock)
@@ -62,7 +62,8 @@ class Salad:
         quotas = await quotas_of(self._http, self._account)
         left = quotas.container_replicas_quota - quotas.container_replicas_used if quotas else UNLIMITED
         count_max = max(0, min(left, GROUPS_MAX - 1 - self._groups))
-        return tuple(self._offer(one, count_max) for one in await self._classes.sold())
+        sold = await self._classes.sold()
+        return tuple(self._offer(one, *tier, count_max) for one in sold for tier in one.tiers())
 
     async def create(self, spec: LaunchSpec, tag: str) -> Instance:
         """Asks once; a name in use is what was asked for before, and is returned."""
@@ -70,8 +71,10 @@ class Salad:
             raise Rejected(f"{tag!r} cannot be a container group's name")
         if faults := too_long(environment(self._config, spec)):
             raise Rejected("; ".join(faults))
-        class_id = await self._class_id(spec.gpu_class)
-        return self._instance(await self._creation.group(group_body(self._config, spec, tag, class_id)))
+        wanted = await self._class(spec.gpu_class)
+        priority = wanted.tier(spec.usd_per_hour) or self._config.priorities[0]
+        body = group_body(self._config, spec, tag, wanted.id, priority)
+        return self._instance(await self._creation.group(body))
 
     async def list(self) -> tuple[Instance, ...]:
         groups = await groups_of(self._http, self._account)
@@ -144,13 +147,13 @@ class Salad:
         except NotFound as error:
             raise OutcomeUnknown("Salad moved the instance already, or does not find it") from error
 
-    async def _class_id(self, name: str) -> str:
+    async def _class(self, name: str) -> GpuClass:
         """Nothing has been asked for yet, so that even a doubt is a plain no."""
         try:
             known = await self._classes.known()
         except (OutcomeUnknown, NotFound) as error:
             raise NoCapacity(f"the GPU classes cannot be read: {error}") from error
-        found = next((one.id for one in known if one.name == name), None)
+        found = next((one for one in known if one.name == name), None)
         if found is None:
             raise NoCapacity(f"Salad has no GPU class {name} any more")
         return found
@@ -186,11 +189,12 @@ class Salad:
             return f"Salad calls the group failed: {group.current_state.description or 'it does not say why'}"
         return self._downloads.trouble(group.name, replica)
 
-    def _offer(self, one: GpuClass, count_max: int) -> Offer:
+    def _offer(self, one: GpuClass, priority: Priority, usd_per_hour: float, count_max: int) -> Offer:
         return Offer(
             provider=self.name,
             gpu_class=one.name,
-            usd_per_hour=one.usd_per_hour or 0.0,
+            usd_per_hour=usd_per_hour,
+            life_mean_s=LIVES_S[priority],
             capabilities=self._config.capabilities,
             vram_gb=one.vram_gb,
             boot_billed=False,

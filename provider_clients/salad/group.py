@@ -3,7 +3,7 @@
 from typing import Any
 
 from provider_clients.base import LaunchSpec
-from provider_clients.salad.config import SaladConfig
+from provider_clients.salad.config import Priority, SaladConfig
 
 PORT = 8000
 JOBS_PATH = "/generate"
@@ -20,7 +20,9 @@ the machine away, and boots have our own deadline. Of an agent its heartbeats te
 """
 
 
-def group_body(config: SaladConfig, spec: LaunchSpec, tag: str, class_id: str) -> dict[str, Any]:
+def group_body(
+    config: SaladConfig, spec: LaunchSpec, tag: str, class_id: str, priority: Priority
+) -> dict[str, Any]:
     """One replica. The priority is always said, since the default is the dearest."""
     body: dict[str, Any] = {
         "name": tag,
@@ -30,7 +32,7 @@ def group_body(config: SaladConfig, spec: LaunchSpec, tag: str, class_id: str) -
         "restart_policy": "always",
         "container": {
             "image": config.image,
-            "priority": config.priority,
+            "priority": priority,
             "image_caching": True,
             "environment_variables": environment(config, spec),
             "resources": {

@@ -5,7 +5,7 @@ from provider_clients.errors import NotFound, Rejected
 from provider_clients.http import ProviderHttp
 from provider_clients.salad import replies
 from provider_clients.salad.account import SaladAccount
-from provider_clients.salad.classes import Classes
+from provider_clients.salad.classes import Classes, GpuClass
 
 
 async def looked_at(http: ProviderHttp, account: SaladAccount, classes: Classes) -> Account:
@@ -17,7 +17,7 @@ async def looked_at(http: ProviderHttp, account: SaladAccount, classes: Classes)
         await _prices(classes),
     ]
     if unknown := await classes.unknown():
-        notes.append(f"Not sold at priority {classes.priority}: {', '.join(unknown)}.")
+        notes.append(f"Not sold at priority {_named(classes)}: {', '.join(unknown)}.")
     if quotas is None:
         return Account((*notes, "Salad did not say how many replicas are allowed."))
     notes.append(
@@ -50,5 +50,15 @@ async def groups_of(http: ProviderHttp, account: SaladAccount) -> tuple[replies.
 
 
 async def _prices(classes: Classes) -> str:
-    sold = [f"{one.name} {one.usd_per_hour} USD/h" for one in await classes.sold()]
-    return f"At priority {classes.priority} are sold: {', '.join(sold) or 'no GPUs'}."
+    sold = [f"{one.name} {_usd(one)} USD/h" for one in await classes.sold()]
+    return f"At priority {_named(classes)} are sold: {', '.join(sold) or 'no GPUs'}."
+
+
+def _usd(one: GpuClass) -> str:
+    """Its prices, each with its priority where there are several."""
+    prices = one.tiers()
+    return " or ".join(f"{usd} ({priority})" if len(prices) > 1 else f"{usd}" for priority, usd in prices)
+
+
+def _named(classes: Classes) -> str:
+    return " or ".join(classes.priorities)

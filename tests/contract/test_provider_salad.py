@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,18 @@ async def test_offers_name_their_provider(provider):
     cheapest = offers[0]
     assert (cheapest.provider, cheapest.usd_per_hour, cheapest.capabilities) == ("salad", 0.04, CAPABLE)
     assert (cheapest.vram_gb, cheapest.boot_billed) == (12, False)
+
+
+@pytest.mark.parametrize(("planned_usd", "billed_usd"), [(0.0, 0.16), (0.16, 0.16), (0.3, 0.3)])
+async def test_a_machine_is_billed_at_the_priority_that_it_was_planned_with(cloud, planned_usd, billed_usd):
+    async with opened(cloud, priorities=("batch", "high")) as provider:
+        prices = [one.usd_per_hour for one in await provider.offers() if one.gpu_class == "RTX 4090"]
+        assert prices == [0.16, 0.3]
+        made = await provider.create(replace(SPEC, usd_per_hour=planned_usd), TAG)
+        await until(lambda: provider.probe(made))
+        await gone(provider, made.id)
+    [line] = cloud.bill()
+    assert 3600 * line.usd / (line.ended - line.started) == pytest.approx(billed_usd, rel=0.01)
 
 
 async def test_what_is_created_is_listed_until_it_is_deleted(provider, cloud):

@@ -25,10 +25,10 @@ def test_names_are_cleaned(name, short):
 def test_near_duplicates_have_names_of_their_own():
     found = named_apart(
         [
-            GpuClass("id-a", "RTX 3060", 12, 0.04),
-            GpuClass("id-b", "RTX 3060", 8, 0.03),
-            GpuClass("id-c-rest-of-it", "RTX 3060", 12, None),
-            GpuClass("id-d", "RTX 4090", 24, 0.16),
+            GpuClass("id-a", "RTX 3060", 12, {"batch": 0.04}),
+            GpuClass("id-b", "RTX 3060", 8, {"batch": 0.03}),
+            GpuClass("id-c-rest-of-it", "RTX 3060", 12),
+            GpuClass("id-d", "RTX 4090", 24, {"batch": 0.16}),
         ]
     )
     assert {one.id: one.name for one in found} == {
@@ -52,6 +52,31 @@ async def test_what_has_a_price_at_our_priority_is_offered():
     assert (offer.vram_gb, offer.boot_billed, offer.count_max, offer.capacity) == (24, False, 7, 1)
     assert offer.boot_prior is not None
     assert offer.boot_prior.samples == 0
+
+
+async def test_each_of_several_priorities_is_an_offer_of_its_own():
+    """The cheaper, the sooner its machines are taken away."""
+    async with salad(priorities=("high", "medium", "batch")) as (client, api):
+        quotas(api)
+        offers = await client.offers()
+    assert [(one.gpu_class, one.usd_per_hour) for one in offers] == [
+        ("RTX 4090", 0.16),
+        ("RTX 4090", 0.3),
+        ("RTX 5090", 0.417),
+    ]
+    batch, high, _ = [one.life_mean_s for one in offers]
+    assert batch < high
+
+
+def test_of_priorities_that_cost_the_same_only_the_highest_is_worth_it():
+    alike = GpuClass("id-a", "RTX 3060", 12, {"batch": 0.04, "high": 0.08, "low": 0.08, "medium": 0.08})
+    assert alike.tiers() == (("batch", 0.04), ("high", 0.08))
+
+
+@pytest.mark.parametrize(("usd", "tier"), [(0.04, "batch"), (0.05, "batch"), (0.08, "high"), (9.0, "high")])
+def test_a_tier_is_known_by_its_price_also_after_that_has_changed_a_little(usd, tier):
+    assert GpuClass("id-a", "RTX 3060", 12, {"batch": 0.04, "high": 0.08}).tier(usd) == tier
+    assert GpuClass("id-a", "RTX 3060", 12).tier(usd) is None
 
 
 async def test_the_quota_bounds_what_is_offered():

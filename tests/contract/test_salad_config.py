@@ -24,7 +24,8 @@ def config(**more):
         ({"api_key": ""}, "API key"),
         ({"per_minute": 0.0}, "requests a minute"),
         ({"base_url": "api.salad.com"}, "base URL"),
-        ({"priority": "cheapest"}, "priority 'cheapest'"),
+        ({"priorities": ("batch", "cheapest")}, "priority 'cheapest'"),
+        ({"priorities": ()}, "must be a priority"),
         ({"mode": "both"}, "mode 'both'"),
         ({"image": ""}, "image"),
         ({"countries": ("US", "ca")}, "unlike US"),
@@ -42,14 +43,14 @@ def test_what_the_api_could_never_take_is_said_at_the_start(wrong, said):
 
 def test_all_faults_are_said_at_once_and_no_secret_is():
     with pytest.raises(ValueError, match=r"priority.*CPU.*TOKEN") as raised:
-        config(priority="none", cpu=0, environment={"TOKEN": "hush" * 300})
+        config(priorities=("none",), cpu=0, environment={"TOKEN": "hush" * 300})
     assert "hush" not in str(raised.value)
     assert "secret-key" not in repr(config(api_key="secret-key"))
     assert "secret-key" not in repr(config(api_key="secret-key").account)
 
 
 def test_a_body_has_one_replica_of_the_image_with_a_priority():
-    body = group_body(config(countries=("us", "ca"), storage_gb=50), SPEC, TAG, RTX_4090)
+    body = group_body(config(countries=("us", "ca"), storage_gb=50), SPEC, TAG, RTX_4090, "batch")
     container = body["container"]
     assert (body["name"], body["display_name"], body["replicas"]) == (TAG, TAG, 1)
     assert (body["autostart_policy"], body["restart_policy"]) == (True, "always")
@@ -62,12 +63,12 @@ def test_a_body_has_one_replica_of_the_image_with_a_priority():
         "gpu_classes": [RTX_4090],
         "storage_amount": 53_687_091_200,
     }
-    assert "country_codes" not in group_body(config(), SPEC, TAG, RTX_4090)
+    assert "country_codes" not in group_body(config(), SPEC, TAG, RTX_4090, "batch")
 
 
 def test_an_agent_is_told_where_it_reports():
     spec = LaunchSpec("w-1", "RTX 4090", "https://o.test", "gpw_k", {"EXTRA": "1", "EMPTY": ""})
-    body = group_body(config(environment={"MINE": "2", "EXTRA": "less"}), spec, TAG, RTX_4090)
+    body = group_body(config(environment={"MINE": "2", "EXTRA": "less"}), spec, TAG, RTX_4090, "batch")
     assert body["container"]["environment_variables"] == {
         "MINE": "2",
         "EXTRA": "1",
@@ -80,7 +81,7 @@ def test_an_agent_is_told_where_it_reports():
 
 
 def test_a_container_for_a_queue_is_no_agent():
-    body = group_body(config(mode="queue"), SPEC, TAG, RTX_4090)
+    body = group_body(config(mode="queue"), SPEC, TAG, RTX_4090, "batch")
     assert body["queue_connection"] == {"queue_name": TAG, "path": "/generate", "port": 8000}
     assert body["readiness_probe"]["http"]["path"] == "/hc"
     assert body["container"]["environment_variables"] == {

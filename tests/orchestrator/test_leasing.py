@@ -76,8 +76,8 @@ class Scene:
 
 async def scene(folder, **cloud):
     clock = ManualClock(1_800_000_000.0)
-    offer = cloud.pop("offer", Offer("fake", "a10", 1.0, (CSM,)))
-    made = FakeCloud(offered=(offer,), clock=clock.now, boot_s=1e9, later=lambda *_: None, **cloud)
+    offered = cloud.pop("offered", None) or (cloud.pop("offer", Offer("fake", "a10", 1.0, (CSM,))),)
+    made = FakeCloud(offered=offered, clock=clock.now, boot_s=1e9, later=lambda *_: None, **cloud)
     at_once = {"policy_name": "fixed", "policy_launch_delay_s_min": 0.0, "policy_launch_delay_s_max": 0.0}
     settings = Settings(data=folder, providers=(), health_period_s=PERIOD_S, _env_file=None, **at_once)
     orchestrator = await build(settings, Address(settings, 80), MemoryStore(), clock, {"fake": made})
@@ -279,6 +279,19 @@ async def test_a_refused_launch_cools_the_offer_and_leaves_no_lease(tmp_path):
     assert blocked.code == "cooling"
     await world.turns(4, 61.0)
     assert [one.state for one in await world.workers()].count(W.STARTING) == 1
+
+
+async def test_of_two_tiers_the_other_is_leased_at_its_own_price_while_one_is_sold_out(tmp_path):
+    spot = Offer("fake", "a10", 0.3, (CSM,), life_mean_s=36_000.0)
+    world = await scene(tmp_path, offered=(spot, Offer("fake", "a10", 1.0, (CSM,))))
+    await world.submit("j1")
+    world.cloud.faults.append(Fault("create", NoCapacity("sold out")))
+    await world.turns(5, 0.0)
+    await world.submit("j2")
+    await world.turns(4, 200.0)
+    dear, cheap = sorted(world.cloud.live(), key=lambda one: -one.offer.usd_per_hour)
+    assert (dear.spec.usd_per_hour, dear.offer.usd_per_hour) == (1.0, 1.0)
+    assert (cheap.spec.usd_per_hour, cheap.offer) == (0.3, spot)
 
 
 async def test_an_offer_that_promises_more_than_its_machines_keep_is_bought_once(tmp_path):

@@ -111,7 +111,7 @@ def _salad(settings: Settings) -> Salad:
                 project=settings.salad_project or "",
                 image=settings.salad_image or "",
                 base_url=settings.salad_base_url,
-                priority=settings.salad_priority,
+                priorities=settings.salad_priority,
                 gpu_classes=settings.salad_gpu_classes,
                 capabilities=capabilities(settings.salad_engines),
                 image_gb=settings.salad_image_gb,
