@@ -66,7 +66,7 @@ class Look:
             for ask in self._asks(group, fits)
         ]
         plan = self._in_time(asks)
-        overflow_s = place_late(asks, self._lanes, self._horizon_s(asks))
+        overflow_s = place_late(asks, self._lanes, self._horizon_s(asks), self._target_s)
         busy = [one for one in self._scene.supply if one.busy]
         needed = self._given().union([one.id for one in busy if not one.riding])
         self._ride()
@@ -147,7 +147,7 @@ class Look:
         for group, fits in self._groups:
             for ask in self._asks(group, fits) if group.need.low_priority else ():
                 ask.dues, ask.late = [], ask.count
-                place_late([ask], self._lanes, math.inf)
+                place_late([ask], self._lanes, math.inf, self._target_s)
                 if ask.backlog and not self._scene.supply:
                     reason = (
                         "Low priority never starts a machine; it runs when a machine for other jobs has time."

@@ -168,8 +168,9 @@ def _give(ask: Ask, lane: Lane, lanes: Lanes) -> None:
     lanes.give(lane, ask.task)
 
 
-def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float) -> float:
-    """Late jobs where they begin first. Returns the seconds of work of those that begin after the horizon.
+def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float, most_s: float) -> float:
+    """Late jobs where they begin first. Returns the seconds of work of those that begin after the horizon, of each
+    `most_s` at most: however long it takes, it takes one machine.
 
     Far more of them than lanes are not placed one by one.
     """
@@ -179,12 +180,12 @@ def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float) -> float:
             lane = _soonest(ask, lanes) if room > 0 else None
             if lane is None:
                 ask.backlog = ask.late - place
-                overflow_s += ask.backlog * lanes.least_service_s(ask.task)
+                overflow_s += ask.backlog * min(most_s, lanes.least_service_s(ask.task))
                 break
             room -= 1
             lane.too_late = lane.too_late or not lane.jobs
             if lanes.start_s(lane, ask.task) > horizon_s:
-                overflow_s += lanes.service_s(lane, ask.task)
+                overflow_s += min(most_s, lanes.service_s(lane, ask.task))
             _give(ask, lane, lanes)
     return overflow_s
 

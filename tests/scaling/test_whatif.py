@@ -51,6 +51,12 @@ def test_an_empty_fleet_and_one_job_launch_one_with_a_short_second_look():
     assert "1 csm job would wait longer than 90 s" in launch.reason
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_job_that_takes_far_longer_than_the_target_asks_for_no_more_than_one(count):
+    plan = planned(picture(aged(count)), replace(WHATIF, target_p95_s=2.0))
+    assert len(launches(plan)) == count
+
+
 def test_a_machine_is_ordered_at_the_last_moment_that_is_early_enough():
     fresh = planned(picture(jobs()), HOUR)
     assert launches(fresh) == []
