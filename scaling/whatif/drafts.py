@@ -72,9 +72,15 @@ class Terms:
     patience: Patience
     at_once: bool = False
     """Whether it is ordered as soon as it is worth it, and not at the last moment."""
+    boots: dict[tuple[str, str], Boot] = field(default_factory=dict)
+    """Those that were asked for, by provider and class."""
 
     def boot(self, fit: Fit) -> Boot:
-        return boot_of(self.times.boot(fit.offer.provider, fit.offer.gpu_class))
+        kind = (fit.offer.provider, fit.offer.gpu_class)
+        found = self.boots.get(kind)
+        if found is None:
+            found = self.boots[kind] = boot_of(self.times.boot(*kind))
+        return found
 
     def load_s(self, need: Need, fit: Fit) -> float:
         return self.times.load(need, fit.offer.gpu_class).mean_s
@@ -92,7 +98,7 @@ def draft(shorts: Sequence[Short], terms: Terms) -> Draft:
             new.give(short, fit, min(terms.boot(fit).quantile_s(50), short.due_s - load_s))
             continue
         short.ask.late += short.count
-        if fit := _late_only_by_boot(short, terms):
+        if not instant.full and (fit := _late_only_by_boot(short, terms)):
             instant.give(short, fit, 0.0)
     for one in new.machines:
         _weigh(one, terms, plan)
@@ -123,15 +129,21 @@ class _Row:
         self._slots: list[Slot] = []
         self.machines: list[New] = []
 
+    @property
+    def full(self) -> bool:
+        return len(self.machines) >= DRAFTED_MAX
+
     def give(self, short: Short, fit: Fit, free_s: float) -> None:
         """Each to a slot that has its model and is in time; else to that which is free first, if it is in time; else
         to another machine, which is free in `free_s`.
         """
+        if self.full:
+            return
         ask, slots = short.ask, self._slots
         load_s, service_s = self._terms.load_s(ask.need, fit), self._terms.service_s(ask.need, fit)
         warm, cold = self._in_time(short, fit, load_s)
         for _ in range(short.count):
-            if len(self.machines) >= DRAFTED_MAX:
+            if self.full:
                 return
             heap = _looked_back(warm, slots) or _looked_back(cold, slots)
             if not heap:
@@ -156,11 +168,12 @@ class _Row:
         """Where such a job would start in time, with its model in memory and without: two heaps."""
         warm: list[Start] = []
         cold: list[Start] = []
-        for place in range(max(0, len(self._slots) - LOOK_BACK), len(self._slots)):
-            one = self._slots[place]
-            alike = one.model == short.ask.task.name
+        name, due_s, offer = short.ask.task.name, short.due_s, fit.offer
+        begin = max(0, len(self._slots) - LOOK_BACK)
+        for place, one in enumerate(self._slots[begin:], begin):
+            alike = one.model == name
             start_s = one.free_s if alike else one.free_s + load_s
-            if start_s <= short.due_s and one.machine.fit.offer is fit.offer:
+            if start_s <= due_s and one.machine.fit.offer is offer:
                 (warm if alike else cold).append((start_s, place))
         heapq.heapify(warm)
         heapq.heapify(cold)

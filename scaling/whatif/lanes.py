@@ -1,8 +1,8 @@
 """Slots as lanes: when each is free next, and which model it then has in memory."""
 
-import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush, heapreplace
 
 from scaling.demand.catalogue import ORDERED, Catalogue, wish
 from scaling.demand.supply import ENDLESS, SERVICE_S_MIN, LaneKey, capacity_of, lane_key, rests_s, until_s_of
@@ -31,7 +31,7 @@ class Sort:
         """
         heap = self.heap
         while heap[0][0] != (lane := heap[0][-1]).free_s:
-            heapq.heapreplace(heap, lane.entry())
+            heapreplace(heap, (lane.free_s, lane.idle_s, lane.number, lane))
         return heap[0]
 
 
@@ -57,9 +57,6 @@ class Lane:
     boot: Boot | None = None
     age_s: float = 0.0
 
-    def entry(self) -> "tuple[float, float, int, Lane]":
-        return (self.free_s, self.idle_s, self.number, self)
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -75,9 +72,12 @@ class Task:
 
     need: Need
     name: str
+    able: dict[Sort, Run]
+    """Where it can run."""
     known: "list[Lane]"
     """Those that got its model, in that order."""
-    runs: dict[Sort, Run | None] = field(default_factory=dict)
+    got: "tuple[list[Lane], ...]"
+    """What a lane that gets its model is added to."""
     warm: list[tuple[float, int, int, Lane]] = field(default_factory=list)
     """A heap of lanes with its model. What is outdated is put right when it comes up."""
     seen: int = 0
@@ -103,8 +103,8 @@ class Lanes:
         self.on_order: list[Lane] = []
         self._sorts: dict[LaneKey, Sort] = {}
         self._tasks: dict[tuple[object, ...], Task] = {}
-        self._by_name: dict[str, list[Lane]] = {}
-        """Which lanes got a model, and under its engine alone which got any, in that order."""
+        self._by_name: dict[str, tuple[list[Lane], ...]] = {}
+        """Which lanes got a model, in that order, and which got any of its engine; the latter also by the engine."""
         self._given = 0
 
     def sort(self, host: Host, host_id: str, until_s: float) -> Sort:
@@ -119,22 +119,18 @@ class Lanes:
         if not lane.ready:
             self.on_order.append(lane)
         for name in lane.resident:
-            self._remember(name, lane)
-        heapq.heappush(lane.sort.heap, lane.entry())
+            for known in self._got(name):
+                known.append(lane)
+        heappush(lane.sort.heap, (lane.free_s, lane.idle_s, lane.number, lane))
 
     def task(self, need: Need) -> Task:
         key = wish(need)
         found = self._tasks.get(key)
         if found is None:
-            name = model_of(need)
-            found = self._tasks[key] = Task(need, name, self._by_name.setdefault(name, []))
+            got = self._got(name := model_of(need))
+            runs = {one: run for one in self._sorts.values() if one.heap and (run := self._run(need, one))}
+            found = self._tasks[key] = Task(need, name, runs, got[0], got)
         return found
-
-    def run(self, task: Task, sort: Sort) -> Run | None:
-        """What a job takes there; None where it cannot run."""
-        if sort not in task.runs:
-            task.runs[sort] = self._run(task.need, sort)
-        return task.runs[sort]
 
     def warm(self, task: Task) -> Lane | None:
         """Of those that have its model, or will have when they are free, the one that is free first."""
@@ -144,17 +140,29 @@ class Lanes:
         while heap:
             free_s, rank, place, lane = heap[0]
             if not task.is_warm(lane):
-                heapq.heappop(heap)
+                heappop(heap)
             elif free_s != lane.free_s:
-                heapq.heapreplace(heap, (lane.free_s, rank, place, lane))
+                heapreplace(heap, (lane.free_s, rank, place, lane))
             else:
                 return lane
         return None
 
     def first(self, task: Task) -> Lane | None:
         """The one that is free first, whatever it has in memory, and then the last used."""
-        able = [one.first() for one in self._sorts.values() if one.heap and self.run(task, one)]
-        return min(able)[-1] if able else None
+        best = None
+        for sort in task.able:
+            entry = sort.first()
+            if best is None or entry < best:
+                best = entry
+        return best[-1] if best else None
+
+    def soonest(self, task: Task) -> tuple[float, Lane] | None:
+        """The lane on which one more job begins first, its load counted, and when."""
+        first = self.first(task)
+        if first is None:
+            return None
+        start_s, warm = self.start_s(first, task), self.warm(task)
+        return (start_s, first) if warm is None or warm.free_s > start_s else (warm.free_s, warm)
 
     def likeliest(self, task: Task, due_s: float) -> Lane | None:
         """Of the machines on order that have nothing to do yet, the one that may begin such a job by then: the one
@@ -162,7 +170,7 @@ class Lanes:
         """
         best, best_share = None, 0.0
         for lane in self.on_order:
-            if lane.boot is None or lane.jobs or not (run := self.run(task, lane.sort)):
+            if lane.boot is None or lane.jobs or not (run := task.able.get(lane.sort)):
                 continue
             share = lane.boot.share_within(due_s - run.load_s, lane.age_s) if due_s > run.load_s else 0.0
             if share > best_share:
@@ -171,36 +179,32 @@ class Lanes:
 
     def give(self, lane: Lane, task: Task) -> None:
         """A job runs there, after the load that it may wait for."""
-        run = self._able(task, lane)
+        run = task.able[lane.sort]
         if task.is_warm(lane):
             lane.free_s += run.service_s
         else:
             lane.free_s = lane.free_s + run.load_s + run.service_s
             lane.resident = (task.name,)
-            self._remember(task.name, lane)
+            for known in task.got:
+                known.append(lane)
         lane.jobs += 1
         self._given += 1
         lane.number = len(self.lanes) + self._given
 
     def start_s(self, lane: Lane, task: Task) -> float:
         """When the service of one more job would begin there."""
-        return lane.free_s if task.is_warm(lane) else lane.free_s + self._able(task, lane).load_s
+        return lane.free_s if task.is_warm(lane) else lane.free_s + task.able[lane.sort].load_s
 
     def service_s(self, lane: Lane, task: Task) -> float:
-        return self._able(task, lane).service_s
+        return task.able[lane.sort].service_s
 
     def least_service_s(self, task: Task) -> float:
         """On the quickest class that is there."""
         classes = {one.host.gpu_class for one in self._sorts.values() if one.heap} or {""}
         return min(self._times.service(task.need, one).mean_s for one in classes)
 
-    def _able(self, task: Task, lane: Lane) -> Run:
-        run = task.runs.get(lane.sort) or self.run(task, lane.sort)
-        if run is None:
-            raise ValueError(f"{lane.worker_id} cannot run {task.name}")
-        return run
-
     def _run(self, need: Need, sort: Sort) -> Run | None:
+        """What a job takes there; None where it cannot run."""
         until_s = None if sort.until_s == ENDLESS else sort.until_s
         if not (outlasts(until_s, need) and runnable(need, sort.host, sort.host_id)):
             return None
@@ -208,19 +212,22 @@ class Lanes:
         service_s = self._times.service(need, sort.host.gpu_class).mean_s
         return Run(load_s, max(SERVICE_S_MIN, service_s))
 
-    def _remember(self, name: str, lane: Lane) -> None:
-        self._by_name.setdefault(name, []).append(lane)
-        engine, _, model = name.partition("/")
-        if model:
-            self._by_name.setdefault(f"{engine}/", []).append(lane)
+    def _got(self, name: str) -> tuple[list[Lane], ...]:
+        """The lanes that got a model, and those that got any of its engine."""
+        found = self._by_name.get(name)
+        if found is None:
+            engine, _, model = name.partition("/")
+            own: list[Lane] = []
+            found = self._by_name[name] = (own, *self._got(f"{engine}/")) if model else (own,)
+        return found
 
     def _see(self, task: Task) -> None:
         """Takes up the lanes that got its model since the last time. Among equals the first that got it is first."""
         for place in range(task.seen, len(task.known)):
             lane = task.known[place]
-            if self.run(task, lane.sort):
+            if lane.sort in task.able:
                 rank = place if task.need.model else lane.place
-                heapq.heappush(task.warm, (lane.free_s, rank, place, lane))
+                heappush(task.warm, (lane.free_s, rank, place, lane))
         task.seen = len(task.known)
 
 

@@ -177,26 +177,18 @@ def place_late(asks: Iterable[Ask], lanes: Lanes, horizon_s: float, most_s: floa
     room, overflow_s = LATE_LANE_JOBS * len(lanes.lanes), 0.0
     for ask in asks:
         for place in range(ask.late):
-            lane = _soonest(ask, lanes) if room > 0 else None
-            if lane is None:
+            found = lanes.soonest(ask.task) if room > 0 else None
+            if found is None:
                 ask.backlog = ask.late - place
                 overflow_s += ask.backlog * min(most_s, lanes.least_service_s(ask.task))
                 break
             room -= 1
+            start_s, lane = found
             lane.too_late = lane.too_late or not lane.jobs
-            if lanes.start_s(lane, ask.task) > horizon_s:
+            if start_s > horizon_s:
                 overflow_s += min(most_s, lanes.service_s(lane, ask.task))
             _give(ask, lane, lanes)
     return overflow_s
-
-
-def _soonest(ask: Ask, lanes: Lanes) -> Lane | None:
-    """The lane on which one more job begins first, its load counted."""
-    first = lanes.first(ask.task)
-    warm = lanes.warm(ask.task)
-    if first is None or warm is None:
-        return first or warm
-    return warm if warm.free_s <= lanes.start_s(first, ask.task) else first
 
 
 def oldest_late_s(asks: Iterable[Ask]) -> float:
