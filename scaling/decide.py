@@ -1,6 +1,6 @@
 """Snapshot in, plan out. What the demand is, a named policy says; health, intents and idling are the same for all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -119,11 +119,11 @@ def _endings(
     catalogue: Catalogue,
 ) -> Sequence[Action]:
     """What must end, and then what is idle and either named by the policy or, if it names none, given no work."""
-    surplus: Iterator[Action | None]
+    surplus: Sequence[Action | None] = ()
     if wanted.surplus is None:
-        surplus = (idle_out(one, policy, catalogue.of(one)) for one in supply if one.id not in wanted.used)
-    else:
-        surplus = (let_go(one) for one in supply if one.id in wanted.surplus)
+        surplus = [idle_out(one, policy, catalogue.of(one)) for one in supply if one.id not in wanted.used]
+    elif wanted.surplus:
+        surplus = [let_go(one) for one in supply if one.id in wanted.surplus]
     return [*endings.values(), *(end for end in surplus if end)]
 
 

@@ -11,7 +11,7 @@ from scaling.estimate import Times, remaining_s
 from scaling.health import claims
 from scaling.place import LEASE_MARGIN_S, Host, outlasts, runnable
 from scaling.policy import Policy
-from scaling.snapshot import Need, Offer, WorkerView
+from scaling.snapshot import Need, Offer, Running, WorkerView
 from scaling.states import WorkerState
 
 LEASE_STEPS_S = tuple(
@@ -255,14 +255,15 @@ def _ready_slots(
     free = worker.free_slots if claims(worker, policy) else 0
     idle_s = -1.0 if worker.owned else worker.idle_s or 0.0
     fresh = ((0.0, idle_s, worker.id),) * free
-    return fresh, tuple((rest_s, 0.0, worker.id) for rest_s in rests_s(worker, times))
+    busy = [(rest_s(run, worker.gpu_class, times), 0.0, worker.id) for run in worker.running]
+    return fresh, tuple(busy)
 
 
-def rests_s(worker: WorkerView, times: Times) -> Iterable[float]:
-    for run in worker.running:
-        load_s = times.load_of(run.engine, run.model, worker.gpu_class).mean_s if run.loads else 0.0
-        whole = times.service_of(run.engine, run.model, worker.gpu_class)
-        yield max(0.0, min(run.time_left_s, remaining_s(whole, run.run_s, load_s)))
+def rest_s(run: Running, gpu_class: str, times: Times) -> float:
+    """What is likely left of a run."""
+    load_s = times.load_of(run.engine, run.model, gpu_class).mean_s if run.loads else 0.0
+    whole = times.service_of(run.engine, run.model, gpu_class)
+    return max(0.0, min(run.time_left_s, remaining_s(whole, run.run_s, load_s)))
 
 
 def _ordered_slots(worker: WorkerView, catalogue: Catalogue, times: Times) -> tuple[Entry, ...]:

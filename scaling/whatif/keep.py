@@ -118,7 +118,7 @@ class Keeper:
     def paused_too_long(self) -> frozenset[str]:
         """Machines that take no jobs and that we pay for."""
         limit_s = self.scene.policy.idle_s_usual
-        paused = (one for one in self.scene.snapshot.workers if one.paused and may_go(one))
+        paused = [one for one in self.scene.snapshot.workers if one.paused and may_go(one)]
         return frozenset([one.id for one in paused if one.spare_s > limit_s])
 
     def _pays(self, kind: Kind, place: int, worker: WorkerView, worth: Worth) -> bool:

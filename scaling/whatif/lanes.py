@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 from scaling.demand.catalogue import ORDERED, Catalogue, wish
-from scaling.demand.supply import ENDLESS, SERVICE_S_MIN, LaneKey, capacity_of, lane_key, rests_s, until_s_of
+from scaling.demand.supply import ENDLESS, SERVICE_S_MIN, LaneKey, capacity_of, lane_key, rest_s, until_s_of
 from scaling.estimate import Times
 from scaling.health import claims
 from scaling.place import Host, outlasts, runnable
@@ -121,7 +121,12 @@ class Lanes:
         for name in lane.resident:
             for known in self._got(name):
                 known.append(lane)
-        heappush(lane.sort.heap, (lane.free_s, lane.idle_s, lane.number, lane))
+        lane.sort.heap.append((lane.free_s, lane.idle_s, lane.number, lane))
+
+    def close(self) -> None:
+        """All lanes are there."""
+        for one in self._sorts.values():
+            heapify(one.heap)
 
     def task(self, need: Need) -> Task:
         key = wish(need)
@@ -253,6 +258,7 @@ def lanes_of(
                 lane.boot = boot_of(times.boot(worker.provider, worker.gpu_class))
                 lane.age_s = worker.ordered_s
             lanes.add(lane)
+    lanes.close()
     return lanes
 
 
@@ -266,12 +272,13 @@ def _slots(
         for _ in range(capacity_of(worker, catalogue)):
             yield free_s, 0.0, worker.resident, now
         return
-    if worker.free_slots and claims(worker, policy):
+    free = worker.capacity - len(worker.running)
+    if free > 0 and claims(worker, policy):
         idle_s = -1.0 if worker.owned else worker.idle_s or 0.0
-        for _ in range(worker.free_slots):
+        for _ in range(free):
             yield 0.0, idle_s, worker.resident, True
-    for rest_s, run in zip(rests_s(worker, times), worker.running, strict=True):
-        yield rest_s, 0.0, (f"{run.engine}/{run.model or ''}",), False
+    for run in worker.running:
+        yield rest_s(run, worker.gpu_class, times), 0.0, (f"{run.engine}/{run.model or ''}",), False
 
 
 def _ordered_s(worker: WorkerView, times: Times) -> float:

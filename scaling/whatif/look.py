@@ -56,7 +56,8 @@ class Look:
         self._lanes = lanes_of(supply, scene.catalogue, scene.times, scene.policy, apart)
         learned = recall(snapshot.memory, first_price_s(target.start_s, target.hard))
         log_price = learned.steered(snapshot.waits_s, target.wait_s, late_share(target.hard))
-        self._learned = replace(learned, log_price=log_price)
+        same = log_price == learned.log_price
+        self._learned = learned if same else replace(learned, log_price=log_price)
 
     def demand(self) -> Demand:
         asks = [
@@ -178,13 +179,16 @@ class Look:
     def _order_ahead(self, keeper: Keeper, learned: Learned, orders: Orders) -> None:
         """For jobs that will come while these machines boot, when more and more are needed."""
         for kind, trend in learned.trends.items():
-            offer = self._scene.catalogue.sold(kind)
-            if offer is None or not keeper.stays(kind) or not trend.last:
+            offer = self._scene.catalogue.sold(kind) if trend.last and keeper.stays(kind) else None
+            if offer is None:
                 continue
             wanted = trend.last + keeper.ahead(offer, trend)
+            missing = min(OVERFLOW_MAX, wanted - self._present(kind, orders))
+            if missing <= 0:
+                continue
             fit = self._scene.catalogue.alone(offer)
             reason = f"{trend.last} are needed now, and {wanted} when it has booted, as needs grow"
-            for _ in range(min(OVERFLOW_MAX, wanted - self._present(kind, orders))):
+            for _ in range(missing):
                 if not orders.order((fit,), reason):
                     break
 

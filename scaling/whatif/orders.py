@@ -31,9 +31,9 @@ class Orders:
     def __post_init__(self) -> None:
         """Intents of each kind, the soonest first."""
         self.intents = {}
-        for one in sorted(self.scene.supply, key=lambda one: (one.buy_in_s, one.id)):
-            if one.state is WorkerState.INTENDED:
-                self.intents.setdefault(kind_of(one), deque()).append(one.id)
+        intents = [one for one in self.scene.supply if one.state is WorkerState.INTENDED]
+        for one in sorted(intents, key=lambda one: (one.buy_in_s, one.id)):
+            self.intents.setdefault(kind_of(one), deque()).append(one.id)
 
     def order(self, fits: Sequence[Fit], reason: str) -> bool:
         """The first of these that may be leased now, or was to be leased already; False if there is none."""
@@ -77,9 +77,10 @@ class Orders:
     def delays_s(self) -> Iterator[float]:
         """In how many seconds each is to be bought, of the launches and of the renewed."""
         yield from (one.delay_s for one in self.launches)
-        yield from (
-            one.buy_in_s for one in self.scene.supply if one.id in self.renewed and one.buy_in_s > 0.0
-        )
+        if self.renewed:
+            yield from (
+                one.buy_in_s for one in self.scene.supply if one.id in self.renewed and one.buy_in_s > 0.0
+            )
 
     def _renewed(self, kind: Kind) -> bool:
         left = self.intents.get(kind)

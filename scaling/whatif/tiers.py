@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scaling.demand.catalogue import ORDERED, Fit, Wish, wish
-from scaling.demand.supply import rests_s
+from scaling.demand.supply import rest_s
 from scaling.demand.walk import Scene
 from scaling.place import Stay, kind_of, runnable
 from scaling.plan import Hold
@@ -127,7 +127,8 @@ class Tiers:
         if worker.state in ORDERED:
             boot = boot_of(self.scene.times.boot(worker.provider, worker.gpu_class))
             return boot.rest_s(worker.ordered_s)
-        return 0.0 if worker.free_slots else min(rests_s(worker, self.scene.times))
+        rests_s = [rest_s(one, worker.gpu_class, self.scene.times) for one in worker.running]
+        return 0.0 if worker.free_slots else min(rests_s)
 
     def _apart(self, need: Need) -> Need:
         """Of the same jobs, but for machines that stay."""
