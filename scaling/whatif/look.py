@@ -75,14 +75,14 @@ class Look:
         orders = self._orders
         for one in plan.due:
             orders.order(one.asks[0].fits, self._why(one.first, len(one.asks)))
-        for one in plan.soon:
-            orders.renew(one.asks[0].fits)
         keeper = self._keep(used, needed)
         again = _again(plan.instant, self._lanes.lanes)
         learned = self._learn(plan, keeper, orders, again)
         ordered = self._order_again(again, keeper, orders)
         self._order_ahead(keeper, learned, orders)
         self._order_for_backlog(asks, machines(overflow_s, self._target_s) - ordered, orders)
+        for one in plan.soon:
+            orders.renew(one.asks[0].fits)
         return Demand(
             launches=tuple(orders.launches),
             used=used | keeper.kept | orders.renewed,
