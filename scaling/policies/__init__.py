@@ -12,6 +12,7 @@ from scaling.policies.qps import qps
 from scaling.policies.queue_delay import queue_delay
 from scaling.policies.queue_length import queue_length
 from scaling.policies.static import static
+from scaling.policies.whatif import KNOBS as WHATIF_KNOBS
 from scaling.policies.whatif import whatif
 from scaling.snapshot import Memory
 from scaling.whatif.told import told
@@ -26,7 +27,7 @@ TOLD: Mapping[str, Callable[[Memory, float], Iterable[str]]] = {"whatif": told}
 """What a policy has learned, in sentences, from what its plan remembers and the time."""
 KNOBS: Mapping[str, tuple[Knob, ...]] = {
     "fixed": (),
-    "whatif": (),
+    "whatif": WHATIF_KNOBS,
     **{name: one.knobs for name, one in COUNTED.items()},
 }
 

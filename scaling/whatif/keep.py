@@ -12,6 +12,7 @@ from scaling.health import PAID_MARGIN_S, may_go, paid_left_s
 from scaling.snapshot import Offer, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.boots import Boot, boot_of, boot_paid_s
+from scaling.whatif.forecast import KNOB, SLOT_S, Day, Slot
 from scaling.whatif.lanes import idle_order
 from scaling.whatif.learned import Kind, Learned, Rank, Trend, keeping_s, kind_of, ranked
 
@@ -20,6 +21,8 @@ GROWTH_BOOTS = 0.35
 GROWTH_WEIGHT = 2.0
 """It is taken to go on for so many boots."""
 FORGET_S = 14 * 86_400.0
+DAYS_MAX = 16
+"""Of so many kinds it is known when in a day they are needed."""
 UNUSED_S_MIN = 20.0
 """A machine on order is given up when it has had nothing to do for so long: needs come and go within seconds."""
 
@@ -92,8 +95,10 @@ class Keeper:
         """Those that nothing needs, after `count` that must stay. All of a kind come from one offer."""
         offer = self.scene.catalogue.of(spare[0])
         worth, room = self.worth(kind, offer), True
+        expected = self.expected(kind, worth)
         for place, one in enumerate(spare, start=count + 1):
-            room = room and not self._outlived(one, offer) and self._pays(kind, place, one, worth)
+            pays = place <= expected or self._pays(kind, place, one, worth)
+            room = room and pays and not self._outlived(one, offer)
             if room or not self._may_end(one, offer):
                 self.kept.add(one.id)
             else:
@@ -114,6 +119,28 @@ class Keeper:
             keeping_s(rank.pauses_s, 0.0, worth.again_s, fit.offer.granularity_s) + worth.start_s
             < worth.again_s
         )
+
+    def expected(self, kind: Kind, worth: Worth) -> int:
+        """How many the time of day asks for so soon that to keep them until then costs less than to start them anew, or
+        that they are on order. Within a slot they are needed in the middle of it, for all that is known.
+        """
+        if not self._by_the_day(kind):
+            return 0
+        within_s = max(self.lead_s(kind, worth), worth.again_s - SLOT_S / 2)
+        if within_s <= 0.0:
+            return 0
+        rises = self.learned.days[kind].rises(self._now_s(), within_s)
+        return max([level for _, level in rises], default=0)
+
+    def lead_s(self, kind: Kind, worth: Worth) -> float:
+        """How long before it is needed by the time of day a machine is ordered; 0 where jobs rather wait for boots."""
+        if worth.again_s - worth.start_s < SLOT_S / 2 or not self._by_the_day(kind):
+            return 0.0
+        return worth.boot.mean_s + self.load_s
+
+    def _by_the_day(self, kind: Kind) -> bool:
+        day = self.learned.days.get(kind)
+        return day is not None and day.helps and self.scene.policy.knobs.get(KNOB, 1) > 0
 
     def paused_too_long(self) -> frozenset[str]:
         """Machines that take no jobs and that we pay for."""
@@ -196,3 +223,13 @@ def ranks_after(learned: Learned, needed: Mapping[Kind, int], now_s: float) -> d
         for kind in sorted(learned.ranks.keys() | needed.keys())
     }
     return {kind: ranks for kind, ranks in found.items() if ranks and ranks[0].age_s(now_s) < FORGET_S}
+
+
+def days_after(learned: Learned, needed: Mapping[Kind, int], now_s: float) -> dict[Kind, Day]:
+    """Of the kinds that were needed last."""
+    latest: Iterable[Kind] = learned.ranks
+    if len(learned.ranks) > DAYS_MAX:
+        latest = sorted(latest, key=lambda kind: (learned.ranks[kind][0].age_s(now_s), kind))[:DAYS_MAX]
+    return {
+        kind: learned.days.get(kind, Day(Slot(now_s))).seen(needed.get(kind, 0), now_s) for kind in latest
+    }

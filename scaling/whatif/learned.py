@@ -10,6 +10,7 @@ from typing import Any
 from scaling.place import Host
 from scaling.snapshot import Memory
 from scaling.whatif.boots import STEP_S_MIN
+from scaling.whatif.forecast import SLOTS, Day, Score, Slot
 
 LATE_SHARE = 0.04
 """So many jobs may be late, for a p95 that is met with something to spare."""
@@ -108,6 +109,7 @@ class Learned:
     ranks: Mapping[Kind, tuple[Rank, ...]] = field(default_factory=dict)
     unused: Mapping[str, float] = field(default_factory=dict)
     trends: Mapping[Kind, Trend] = field(default_factory=dict)
+    days: Mapping[Kind, Day] = field(default_factory=dict)
 
     @property
     def price_s(self) -> float:
@@ -162,6 +164,7 @@ def recall(memory: Memory, price_s: float = PRICE_S) -> Learned:
             {_kind(row): tuple([_rank(*one) for one in row[3]]) for row in _rows(memory["ranks"])},
             {str(name): _number(since_s) for name, since_s in dict(memory["unused"]).items()},  # type: ignore[call-overload]
             {_kind(row): _trend(*row[3]) for row in _rows(memory["trends"])},
+            {_kind(row): _day(*row[3]) for row in _rows(memory.get("days", ()))},
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return Learned(math.log(price_s))
@@ -183,6 +186,16 @@ def _rank(since_s: object, pauses_s: Sequence[float]) -> Rank:
 
 def _trend(slow: object, last: object, at_s: object) -> Trend:
     return Trend(_number(slow), int(_number(last)), _number(at_s))
+
+
+def _day(levels: Sequence[float], slot: Sequence[object], score: Sequence[object]) -> Day:
+    if len(levels) != SLOTS or not math.isfinite(sum(levels)):
+        raise ValueError("no day")
+    at_s, last, *sums, before = slot
+    seen_s, sum_s = map(_number, sums)
+    slots, *misses = score
+    now = Slot(_number(at_s), int(_number(last)), seen_s, sum_s, _number(before))
+    return Day(now, tuple(levels), Score(int(_number(slots)), *map(_number, misses)))
 
 
 def _number(value: object) -> float:
@@ -207,5 +220,15 @@ def written(learned: Learned) -> Memory:
             ],
             "unused": dict(learned.unused),
             "trends": [[*kind, [one.slow, one.last, one.at_s]] for kind, one in learned.trends.items()],
+            "days": [[*kind, _day_written(one)] for kind, one in learned.days.items()],
         },
+    )
+
+
+def _day_written(day: Day) -> Sequence[object]:
+    slot, score = day.slot, day.score
+    return (
+        day.levels,
+        (slot.at_s, slot.last, slot.seen_s, slot.sum_s, slot.before),
+        (score.slots, score.misses, score.same, score.flat),
     )

@@ -12,10 +12,11 @@ from scaling.demand.rooms import Rooms
 from scaling.demand.walk import Demand, Scene, claim_order
 from scaling.place import Patience
 from scaling.plan import Blocked
-from scaling.snapshot import JobGroup, Need, WorkerView
+from scaling.snapshot import JobGroup, Need, Offer, WorkerView
 from scaling.states import WorkerState
 from scaling.whatif.drafts import Draft, New, Terms, machines, soonest
-from scaling.whatif.keep import Keeper, ranks_after, trends_after
+from scaling.whatif.forecast import clock, next_slot_in_s
+from scaling.whatif.keep import Keeper, days_after, ranks_after, trends_after
 from scaling.whatif.lanes import Lane, lanes_of
 from scaling.whatif.learned import Kind, Learned, first_price_s, kind_of, late_share, recall, written
 from scaling.whatif.orders import Orders
@@ -80,6 +81,7 @@ class Look:
         learned = self._learn(plan, keeper, orders, again)
         ordered = self._order_again(again, keeper, orders)
         self._order_ahead(keeper, learned, orders)
+        slot_s = self._order_by_the_day(keeper, orders)
         self._order_for_backlog(asks, machines(overflow_s, self._target_s) - ordered, orders)
         for one in plan.soon:
             orders.renew(one.asks[0].fits)
@@ -90,7 +92,7 @@ class Look:
             surplus=frozenset(keeper.surplus) | keeper.paused_too_long(),
             holds=self._tiers.holds(asks),
             look_again_s=soonest(
-                (plan.next_s, keeper.next_s, *orders.delays_s(), self._stale_in_s(asks) or math.inf)
+                (plan.next_s, keeper.next_s, *orders.delays_s(), self._stale_in_s(asks) or math.inf, slot_s)
             ),
             patience=self._patience,
             memory=written(learned),
@@ -105,9 +107,11 @@ class Look:
         instant = Counter([kind_of(one.fit.offer) for one in plan.instant])
         growing = keeper.at_work + Counter([kind_of(one.fit.offer) for one in again])
         now_s = self._snapshot.now_s
-        ranks = ranks_after(self._learned, keeper.at_work + due.kinds + instant, now_s)
+        needed = keeper.at_work + due.kinds + instant
+        learned = replace(self._learned, ranks=ranks_after(self._learned, needed, now_s))
         trends = trends_after(self._learned, growing, self._scene.times, now_s)
-        return replace(self._learned, ranks=ranks, unused=keeper.unused, trends=trends)
+        days = days_after(learned, needed, now_s)
+        return replace(learned, unused=keeper.unused, trends=trends, days=days)
 
     def _asks(self, group: JobGroup, fits: Sequence[Fit]) -> Iterator[Ask]:
         """None where nothing that is there or for sale can run it, or no more of its jobs may begin."""
@@ -183,14 +187,35 @@ class Look:
             if offer is None:
                 continue
             wanted = trend.last + keeper.ahead(offer, trend)
-            missing = min(OVERFLOW_MAX, wanted - self._present(kind, orders))
-            if missing <= 0:
-                continue
-            fit = self._scene.catalogue.alone(offer)
             reason = f"{trend.last} are needed now, and {wanted} when it has booted, as needs grow"
-            for _ in range(missing):
-                if not orders.order((fit,), reason):
-                    break
+            self._order_up_to(wanted, offer, reason, orders)
+
+    def _order_by_the_day(self, keeper: Keeper, orders: Orders) -> float:
+        """A boot before the time of day that needs more. Returns in how many seconds there may be more to order."""
+        next_s, now_s = math.inf, self._snapshot.now_s
+        for kind, day in self._learned.days.items():
+            offer = self._scene.catalogue.sold(kind) if day.helps and keeper.stays(kind) else None
+            lead_s = keeper.lead_s(kind, keeper.worth(kind, offer)) if offer else 0.0
+            if offer is None or not lead_s:
+                continue
+            next_s = min(next_s, next_slot_in_s(now_s + lead_s))
+            for starts_in_s, wanted in day.rises(now_s, lead_s):
+                if starts_in_s > 0.0:
+                    reason = (
+                        f"{wanted} are needed from {clock(now_s + starts_in_s)} UTC on, by the days before"
+                    )
+                    self._order_up_to(wanted, offer, reason, orders)
+        return next_s
+
+    def _order_up_to(self, wanted: int, offer: Offer, reason: str, orders: Orders) -> None:
+        """As many more as are wanted of a kind of which there are fewer."""
+        missing = min(OVERFLOW_MAX, wanted - self._present(kind_of(offer), orders))
+        if missing <= 0:
+            return
+        fit = self._scene.catalogue.alone(offer)
+        for _ in range(missing):
+            if not orders.order((fit,), reason):
+                break
 
     def _order_for_backlog(self, asks: Sequence[Ask], wanted: int, orders: Orders) -> None:
         """So many more machines, which end a backlog; one for a job that has waited too long alone."""

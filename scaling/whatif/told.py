@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from statistics import quantiles
 
 from scaling.snapshot import Memory
+from scaling.whatif.forecast import SLOT_S, Score
 from scaling.whatif.learned import PAUSES_MIN, Kind, Rank, recall
 
 
@@ -17,6 +18,8 @@ def told(memory: Memory, now_s: float) -> Iterator[str]:
     )
     for kind, ranks in sorted(learned.ranks.items()):
         yield from _kind(kind, ranks, now_s)
+        if kind in learned.days:
+            yield from _score(kind, learned.days[kind].score)
 
 
 def _kind(kind: Kind, ranks: tuple[Rank, ...], now_s: float) -> Iterator[str]:
@@ -26,6 +29,17 @@ def _kind(kind: Kind, ranks: tuple[Rank, ...], now_s: float) -> Iterator[str]:
     if needed < len(ranks):
         words += f"; the next not for {ranks[needed].age_s(now_s):.0f} s, {_pauses(ranks[needed])}"
     yield words
+
+
+def _score(kind: Kind, score: Score) -> Iterator[str]:
+    """Nothing on the first day."""
+    provider, gpu_class, usd_per_hour = kind
+    if score.slots:
+        yield (
+            f"{provider}/{gpu_class} at ${usd_per_hour:g}/h: what is needed by the time of day is off by "
+            f"{score.misses:.2f} machines, as many as {SLOT_S / 60:.0f} minutes ago by {score.same:.2f}, "
+            f"the mean of a day by {score.flat:.2f}; it {'helps' if score.helps else 'does not help'}"
+        )
 
 
 def _pauses(rank: Rank) -> str:

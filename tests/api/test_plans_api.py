@@ -15,6 +15,7 @@ from scaling.plan import Hold, Launch, Plan
 from scaling.policy import Policy
 from scaling.snapshot import Estimate, Estimates, JobGroup, Need, Offer, Running, Snapshot, WorkerView
 from scaling.states import WorkerState
+from scaling.whatif.forecast import Day, Score, Slot
 from scaling.whatif.learned import Learned, Rank, written
 
 SMALL = Need("csm", model="small", owner="ann", project="secret film")
@@ -185,6 +186,15 @@ def test_a_record_has_a_bound_and_says_what_it_leaves_out():
     assert made["seen"]["jobs"][0]["model"] == f"m{ROWS_MAX + 6}"
     assert (len(made["actions"]), made["actions_left_out"]) == (ROWS_MAX, 2)
     assert made["not_done"] == []
+
+
+def test_a_record_says_how_good_the_time_of_day_is_as_a_forecast():
+    kind = ("salad", "l4", 0.3)
+    days = {kind: Day(Slot(90.0), score=Score(300, 0.5, 1.25, 2.0))}
+    memory = written(Learned(ranks={kind: (Rank(None),)}, days=days))
+    said = record_of(Snapshot(now_s=100.0), Plan(memory=memory))["learned"][-1]
+    assert "by the time of day is off by 0.50 machines, as many as 15 minutes ago by 1.25" in said
+    assert said.endswith("the mean of a day by 2.00; it helps")
 
 
 def test_a_record_says_what_the_policy_has_learned():

@@ -22,7 +22,7 @@ from scaling.states import WorkerState
 
 TUNED = "whatif"
 """The policy under test."""
-LEARNED = ("log_price", "ranks", "trends", "unused")
+LEARNED = ("days", "log_price", "ranks", "trends", "unused")
 """What it writes down."""
 models = st.sampled_from([(), (), ("csm/m",), ("whisper/n", "csm/n")])
 loads = st.dictionaries(
