@@ -42,6 +42,14 @@ async def test_an_owners_machine_starts_without_being_bought(store):
     assert (await store.read_fleet()).workers == (worker,)
 
 
+async def test_the_heartbeat_of_a_machine_that_never_named_its_incarnation_counts(store):
+    await store.enrol_worker(enrolment())
+    await store.move_worker("o1", move(W.READY, W.STARTING), now=1.0)
+    assert await store.record_beats([rows.Beat("o1", None, 2.0)]) == {"o1": True}
+    assert await store.record_beats([rows.Beat("o1", "i1", 3.0)]) == {"o1": False}
+    assert (await worker_of(store, "o1")).heartbeat_at == 2.0
+
+
 @pytest.mark.parametrize("provider", ["buffer", "static"])
 async def test_an_id_that_is_alive_is_not_enrolled_again(store, provider):
     await store.enrol_worker(enrolment())

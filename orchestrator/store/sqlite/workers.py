@@ -58,7 +58,7 @@ _FORGET_BEFORE = """
 """
 _BEAT = """
     UPDATE workers SET heartbeat_at = :at, resident = :resident, error = :error
-    WHERE id = :id AND state IN ('ready', 'draining') AND incarnation = coalesce(:incarnation, incarnation)
+    WHERE id = :id AND state IN ('ready', 'draining') AND incarnation IS coalesce(:incarnation, incarnation)
 """
 _PROBE = "UPDATE workers SET probe_failures = iif(?, 0, probe_failures + 1) WHERE id = ?"
 _NOTE_INSTANCE = """
