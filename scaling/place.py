@@ -16,8 +16,6 @@ STARVED_PATIENCES = 8.0
 """A job that is late waits for those that can still be in time, but no longer than so many times the patience."""
 WAIT_SHARE = 0.5
 """Of the time that its client gives it, a job waits for so much; the rest is for what goes wrong."""
-USUAL_S = 3600.0
-"""Until a job is done, where its client says nothing. Who gives it more says that it can wait."""
 LEASE_MARGIN_S = 60.0
 """Kept free at the hard end of a lease, for what a job still has to hand in."""
 Holds = Mapping[Need, int]
@@ -94,15 +92,14 @@ class Patience:
         return self.late_s(is_warm=is_warm) < age_s <= self.starved_s and slack_s >= urgent_s
 
 
-def own_wait_s(start_within_s: float | None, complete_in_s: float, max_time_s: float) -> float | None:
-    """How long a job may wait by its client's word: half of the time in which it must start, or, where it may take
-    longer than usual until it is done, of what its longest run leaves of that. Rounded down to a power of two, so that
-    jobs are alike whose clients say about the same. None: the client says nothing, or nothing that can be waited for.
+def own_wait_s(start_within_s: float | None) -> float | None:
+    """How long a job may wait by its client's word: half of the time in which it must start, rounded down to a power of
+    two, so that jobs are alike whose clients say about the same. None: the client says nothing, or nothing that can be
+    waited for.
+
+    That it need not be done soon says nothing: clients leave `complete_in` long without meaning to wait.
     """
-    given_s = start_within_s
-    if given_s is None and USUAL_S < complete_in_s < math.inf:
-        given_s = complete_in_s - max_time_s
-    wait_s = WAIT_SHARE * given_s if given_s is not None else 0.0
+    wait_s = WAIT_SHARE * (start_within_s or 0.0)
     return 2.0 ** math.floor(math.log2(wait_s)) if 1.0 <= wait_s < math.inf else None
 
 

@@ -243,7 +243,7 @@ def _need(spec: EngineSpec, checked: Wire, request: JobRequest, owner: str, max_
         owner=owner,
         project=request.project or "",
         max_time_s=max_time_s,
-        wait_s=own_wait_s(request.start_within, request.complete_in, max_time_s),
+        wait_s=own_wait_s(request.start_within),
     )
 
 

@@ -96,9 +96,7 @@ def make_trace(rows: list[Row], speed: float = 1.0) -> Trace:
             priority=row.priority,
             low_priority=row.low_priority,
             max_time_s=max_time_s,
-            wait_s=own_wait_s(
-                None if row.start_within_s == math.inf else row.start_within_s, row.complete_in_s, max_time_s
-            ),
+            wait_s=own_wait_s(row.start_within_s),
         )
         t_s = row.t_s / speed
         arrivals.append(

@@ -76,15 +76,14 @@ def test_jobs_that_say_when_they_must_begin_are_in_time(scenario, target_s, hint
     assert with_hint < without / 3
 
 
-@pytest.mark.parametrize("word", [{"start_within_s": 1800.0}, {"complete_in_s": 7200.0}])
-def test_jobs_that_can_wait_cost_less_and_none_is_missed(word):
+def test_jobs_that_can_wait_cost_less_and_none_is_missed():
     def run_with(said):
         return [
             run([replace(one, **said) for one in mixed(seed, jobs=250)], COMPUT3, tuned(90.0), seed)[0]
             for seed in SEEDS
         ]
 
-    plain, patient = run_with({}), run_with(word)
+    plain, patient = run_with({}), run_with({"start_within_s": 1800.0})
     assert mean(patient, "cost_usd") < 0.9 * mean(plain, "cost_usd")
     assert mean(patient, "wait_p95_s") > 2 * mean(plain, "wait_p95_s")
     assert [(one.deadline_misses, one.unfinished) for one in patient] == [(0, 0)] * len(SEEDS)
@@ -101,11 +100,11 @@ def test_low_priority_beside_others_rides_on_what_they_pay_for():
     both = paying = 0
     for seed in SEEDS:
         rows = [
-            replace(one, low_priority=number % 2 == 1) for number, one in enumerate(mixed(seed, jobs=120))
+            replace(one, low_priority=number % 2 == 1) for number, one in enumerate(mixed(seed, jobs=480))
         ]
         alone = [one for one in rows if not one.low_priority]
         report = run(rows, COMPUT3, tuned(90.0), seed)[0]
-        assert report.unfinished < 60
+        assert report.unfinished < 240
         both += report.launches
         paying += run(alone, COMPUT3, tuned(90.0), seed)[0].launches
-    assert both <= 1.5 * paying + 3
+    assert both <= 1.3 * paying
