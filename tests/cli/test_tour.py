@@ -42,7 +42,7 @@ def shell(server, tmp_path_factory):
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{server.tail()}"
         return done.stdout
 
     return run

@@ -9,7 +9,8 @@ import time
 
 import httpx
 import pytest
-from up import SETTINGS, port_of_ours
+from ports import free_ports
+from up import SETTINGS
 
 EVERYWHERE = "0.0.0.0"
 KEY = re.compile(r"gpl_[a-z0-9]{8}[\w-]{43}")
@@ -21,7 +22,7 @@ class Starts:
     def __init__(self, folder):
         self.folder = folder
         self.data = folder / "data"
-        self.port = port_of_ours()
+        (self.port,) = free_ports(1)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
         self.environment = {**inherited, "GPULEASE_PROVIDERS": "local"}
 

@@ -3,9 +3,7 @@
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +11,10 @@ from pathlib import Path
 
 import httpx
 import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+
+from ports import free_ports
 
 SETTINGS = (
     "GPULEASE_",
@@ -46,23 +48,13 @@ def write_commands(folder: Path) -> Path:
     return commands
 
 
-def port_of_ours() -> int:
-    """A free port below those that systems give to clients: nobody takes it before the server does, or between two
-    starts of it.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-
-
 class Up:
     """A server that a test may start, kill and start again on the same data and port."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.data = folder / "data"
         commands = write_commands(folder)
-        self.port = port_of_ours()
+        (self.port,) = free_ports(1)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.log = (folder / "up.log").open("ab")
         fast = {

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ from typing import Any, Self
 import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from ports import free_ports
 
 START_S_MAX = 60.0
 PROGRAM = Path(sys.executable).parent / "weed"
@@ -106,15 +105,3 @@ class Seaweed:
                 ("reader", self.reader_key, self.reader_secret, ["Read", "List"]),
             )
         ]
-
-
-def free_ports(count: int) -> list[int]:
-    """Below those that the system gives to whoever asks for any, so that nobody takes one before it is used."""
-    found: list[int] = []
-    for port in random.sample(range(12_000, 32_000), 500):
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+
+from ports import free_ports
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -120,8 +123,8 @@ def box(tmp_path: Path, free_port: int) -> Iterator[Box]:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    (port,) = free_ports(1)
+    return port
 
 
 def test_alone_it_is_the_worker_itself(box: Box):

@@ -1,8 +1,9 @@
 """The server that the demo starts, as a process of its own."""
 
+import contextlib
+import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,11 +26,12 @@ class DemoServer:
     """`gpulease up` on a free port, with none of the caller's settings. Leaving it stops it."""
 
     def __init__(self, data: Path, settings: dict[str, str]) -> None:
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = (
+            ""  # Its own log tells it: a port chosen beforehand may be another's by the time it starts.
+        )
         self._log = data / "server.log"
         self._command = [sys.executable, "-m", "gpulease", "up"]
-        self._command += ["--host", "127.0.0.1", "--port", str(port), "--data", str(data)]
+        self._command += ["--host", "127.0.0.1", "--port", "0", "--data", str(data)]
         self._environment = _clean(os.environ) | settings
         self._data = data
 
@@ -79,23 +81,31 @@ class DemoServer:
 
     def _await_answer(self) -> None:
         until = time.monotonic() + START_S_MAX
-        with Client(self.url) as client:
-            while True:
-                if self._process.poll() is not None:
-                    raise DemoFailed(f"the server ended at once:\n{self.tail()}")
-                try:
-                    client.check()
-                except ClientError:
-                    if time.monotonic() > until:
-                        raise DemoFailed(f"the server does not answer:\n{self.tail()}") from None
-                else:
-                    return
+        while not self._answers():
+            if self._process.poll() is not None:
+                raise DemoFailed(f"the server ended at once:\n{self.tail()}")
+            if time.monotonic() > until:
+                raise DemoFailed(f"the server does not answer:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        self.url = self.url or _told(self._log)
+        if not self.url:
+            return False
+        with Client(self.url) as client, contextlib.suppress(ClientError):
+            client.check()
+            return True
+        return False
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _told(log: Path) -> str:
+    """Where the server listens, once it has said so."""
+    for line in log.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and entry.get("event") == "listening":
+                return str(entry["url"])
+    return ""
 
 
 def _clean(environment: "os._Environ[str]") -> dict[str, str]:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,10 +52,3 @@ class Container:
         await self.process.wait()
         await asyncio.to_thread(kill_marked, self.folder)
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        port: int = asked.getsockname()[1]
-        return port

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
+from ports import free_ports
+
 from salad.catalogue import usd_per_hour
 from salad.cloud import Cloud
-from salad.container import Container, free_port
+from salad.container import Container
 from salad.delivery import probe, serve_queue
 from salad.groups import MOVED, Group, Instance, Move, Order, State
 from salad.ledger import Run
@@ -132,7 +134,7 @@ class _Life:
         cloud, group, instance = self.cloud, self.group, self.instance
         port = {}
         if group.asked.get("queue_connection") or group.asked.get("networking"):
-            instance.port = free_port()
+            (instance.port,) = free_ports(1)
             port = {"GPULEASE_WORKER_PORT": str(instance.port)}
         return {
             **group.container.get("environment_variables", {}),
