@@ -14,7 +14,7 @@ from scaling.whatif.forecast import SLOTS, Day, Score, Slot
 
 LATE_SHARE = 0.04
 """So many jobs may be late, for a p95 that is met with something to spare."""
-HARD_SHARE = 0.4
+HARD_SHARE = 0.2
 """Where no boot is in time for a job that comes, so much fewer are let be late: what goes wrong is mended slowly."""
 PRICE_S = 700.0
 PRICE_STARTS = 20.0
