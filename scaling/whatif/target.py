@@ -9,8 +9,8 @@ from scaling.policy import Aim, Policy
 from scaling.snapshot import Snapshot
 from scaling.whatif.boots import boot_of
 
-STARTS: Mapping[Aim, float] = {"cheap": 3.0, "balanced": 1.2, "fast": 0.6}
-"""The target of an aim, in starts: a boot and a load of the machine that is ordered."""
+AIMS: Mapping[Aim, tuple[float, float]] = {"cheap": (2.5, 4.0), "balanced": (0.8, 2.0), "fast": (0.4, 1.0)}
+"""The target of an aim: so many boots of the machine that is ordered, and so many loads of a model."""
 TARGET_S_MIN = 5.0
 UNKNOWN_S = 60.0
 """A boot, where nothing is for sale."""
@@ -28,12 +28,13 @@ class Target:
 
 
 def target_of(policy: Policy, snapshot: Snapshot, times: Times, load_s: float) -> Target:
-    """What the policy says, or what its aim makes of the quickest start."""
-    boots = [boot_of(times.boot(one.provider, one.gpu_class)) for one in snapshot.offers]
-    boot = min(boots, key=lambda one: one.mean_s, default=None)
-    start_s = load_s + (boot.mean_s if boot else UNKNOWN_S)
-    wait_s = policy.target_p95_s or max(TARGET_S_MIN, STARTS[policy.aim] * start_s)
-    return Target(wait_s, start_s, 1.0 - boot.share_below(wait_s - load_s) if boot else 0.0)
+    """What the policy says, or what its aim makes of the quickest boot."""
+    known = [boot_of(times.boot(one.provider, one.gpu_class)) for one in snapshot.offers]
+    boot = min(known, key=lambda one: one.mean_s, default=None)
+    boot_s = boot.mean_s if boot else UNKNOWN_S
+    boots, loads = AIMS[policy.aim]
+    wait_s = policy.target_p95_s or max(TARGET_S_MIN, boots * boot_s + loads * load_s)
+    return Target(wait_s, boot_s + load_s, 1.0 - boot.share_below(wait_s - load_s) if boot else 0.0)
 
 
 def usual_load_s(snapshot: Snapshot) -> float:

@@ -30,7 +30,7 @@ ESTIMATES = Estimates(
         ("free", "a10"): Estimate(BOOT_S, 90.0, 50, 600.0),
     },
 )
-WHATIF = Policy(name="whatif")
+WHATIF = Policy(name="whatif", target_p95_s=90.0)
 FIXED = Policy(name="fixed")
 AGED_S = 45.0
 """With a boot of a minute and a wait of a minute and a half to aim at, such a job needs a machine at once."""

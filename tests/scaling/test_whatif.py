@@ -26,6 +26,7 @@ from pictures import (
     withdrawals,
 )
 
+from scaling.policy import Policy
 from scaling.snapshot import Estimate, Estimates
 from scaling.states import WorkerState
 
@@ -49,6 +50,13 @@ def test_an_empty_fleet_and_one_job_launch_one_with_a_short_second_look():
     assert (launch.provider, launch.gpu_class, launch.usd_per_hour) == ("cloud", "a10", 1.0)
     assert launch.delay_s == 2.0
     assert "1 csm job would wait longer than 90 s" in launch.reason
+
+
+@pytest.mark.parametrize(("aim", "target_s"), [("fast", 39), ("balanced", 78), ("cheap", 210)])
+def test_an_aim_is_a_target_by_what_boots_and_loads_take(aim, target_s):
+    """A boot of a minute, a load of 15 s."""
+    plan = planned(picture(aged()), Policy(name="whatif", aim=aim))
+    assert plan.patience.wait_s == pytest.approx(target_s)
 
 
 @pytest.mark.parametrize("count", [1, 3])
