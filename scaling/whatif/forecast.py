@@ -112,10 +112,6 @@ class Day:
         level = slot.level
         return self.score.told(abs(forecast - level), abs(slot.before - level), abs(flat - level))
 
-    @property
-    def helps(self) -> bool:
-        return self.score.helps
-
     def rises(self, now_s: float, within_s: float) -> Iterator[tuple[float, int]]:
         """Slots that need more than the one before, from this one to those that begin within so many seconds: when
         each begins, in seconds from now, and how many it needs.

@@ -140,7 +140,7 @@ class Keeper:
 
     def _by_the_day(self, kind: Kind) -> bool:
         day = self.learned.days.get(kind)
-        return day is not None and day.helps and self.scene.policy.knobs.get(KNOB, 1) > 0
+        return day is not None and day.score.helps and self.scene.policy.knobs.get(KNOB, 1) > 0
 
     def paused_too_long(self) -> frozenset[str]:
         """Machines that take no jobs and that we pay for."""

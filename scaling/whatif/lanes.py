@@ -272,8 +272,8 @@ def _slots(
         for _ in range(capacity_of(worker, catalogue)):
             yield free_s, 0.0, worker.resident, now
         return
-    free = worker.capacity - len(worker.running)
-    if free > 0 and claims(worker, policy):
+    free = worker.free_slots
+    if free and claims(worker, policy):
         idle_s = -1.0 if worker.owned else worker.idle_s or 0.0
         for _ in range(free):
             yield 0.0, idle_s, worker.resident, True

@@ -194,7 +194,7 @@ class Look:
         """A boot before the time of day that needs more. Returns in how many seconds there may be more to order."""
         next_s, now_s = math.inf, self._snapshot.now_s
         for kind, day in self._learned.days.items():
-            offer = self._scene.catalogue.sold(kind) if day.helps and keeper.stays(kind) else None
+            offer = self._scene.catalogue.sold(kind) if day.score.helps and keeper.stays(kind) else None
             lead_s = keeper.lead_s(kind, keeper.worth(kind, offer)) if offer else 0.0
             if offer is None or not lead_s:
                 continue

@@ -113,18 +113,13 @@ def until(check, within_s: float = 20.0) -> None:
 
 
 @pytest.fixture
-def box(tmp_path: Path, free_port: int) -> Iterator[Box]:
-    box = Box(tmp_path, free_port)
+def box(tmp_path: Path) -> Iterator[Box]:
+    (port,) = free_ports(1)
+    box = Box(tmp_path, port)
     yield box
     if box.process is not None and box.process.poll() is None:
         os.killpg(box.process.pid, signal.SIGKILL)
         box.process.wait(5)
-
-
-@pytest.fixture
-def free_port() -> int:
-    (port,) = free_ports(1)
-    return port
 
 
 def test_alone_it_is_the_worker_itself(box: Box):

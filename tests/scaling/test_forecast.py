@@ -47,30 +47,30 @@ def at(t_s, policy=MINUTE, day=OFFICE, workers=(), **more):
 
 
 def test_days_that_are_alike_are_forecast_and_the_rises_are_their_mornings():
-    assert OFFICE.helps
+    assert OFFICE.score.helps
     assert list(OFFICE.rises(4 * DAY_S, DAY_S)) == [(NINE, 4)]
     assert list(OFFICE.rises(4 * DAY_S + NINE + 60.0, DAY_S - HOUR)) == [(-60.0, 4)]
     assert list(OFFICE.rises(4 * DAY_S, NINE - 1.0)) == []
 
 
 def test_it_needs_two_days_after_the_first_to_be_believed():
-    assert not lived(2.9, office).helps
-    assert lived(3.1, office).helps
+    assert not lived(2.9, office).score.helps
+    assert lived(3.1, office).score.helps
 
 
 def test_what_is_the_same_all_day_or_never_the_same_is_not_forecast():
-    assert not lived(5, lambda _: 3).helps
-    assert not lived(5, lambda _: 0).helps
+    assert not lived(5, lambda _: 3).score.helps
+    assert not lived(5, lambda _: 0).score.helps
     dice = random.Random(3)
     bursts = [dice.choice((0, 0, 6)) for _ in range(5 * 24 + 1)]
-    assert not lived(5, lambda t_s: bursts[int(t_s // HOUR)]).helps
+    assert not lived(5, lambda t_s: bursts[int(t_s // HOUR)]).score.helps
 
 
 def test_it_is_given_up_when_days_are_no_longer_alike():
     dice = random.Random(4)
     hours = [dice.choice((0, 0, 6)) for _ in range(24 * 9)]
     changed = lived(8, lambda t_s: office(t_s) if t_s < 4 * DAY_S else hours[int(t_s // HOUR)])
-    assert not changed.helps
+    assert not changed.score.helps
 
 
 def test_a_habit_that_ends_is_forgotten():

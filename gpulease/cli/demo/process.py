@@ -26,9 +26,8 @@ class DemoServer:
     """`gpulease up` on a free port, with none of the caller's settings. Leaving it stops it."""
 
     def __init__(self, data: Path, settings: dict[str, str]) -> None:
-        self.url = (
-            ""  # Its own log tells it: a port chosen beforehand may be another's by the time it starts.
-        )
+        # Its own log tells it: a port chosen beforehand may be another's by the time it starts.
+        self.url = ""
         self._log = data / "server.log"
         self._command = [sys.executable, "-m", "gpulease", "up"]
         self._command += ["--host", "127.0.0.1", "--port", "0", "--data", str(data)]
