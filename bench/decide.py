@@ -1,6 +1,6 @@
 """How long one decision takes, up to 10,000 workers and 100,000 jobs, beside sorting as many numbers.
 
-    python bench/decide.py [--policy target] [--json]
+    python bench/decide.py [--policy NAME] [--json]
 
 Sorting tells how fast the machine is and how work of n log n grows: the ratio to it may fall as fleets grow, or stay.
 """

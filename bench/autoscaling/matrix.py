@@ -101,8 +101,15 @@ class Case:
     published: bool = False
 
     def says(self) -> str:
-        """What is set, the main knob first."""
-        return ", ".join(f"{key}={_shown(value)}" for key, value in self.settings.items()) or DEFAULTS
+        """Its main knob; what is set beside it goes with its name."""
+        return next(said(self.settings), DEFAULTS)
+
+
+def said(settings: Settings) -> Iterator[str]:
+    return (
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in settings.items()
+    )
 
 
 def cases(policies: Sequence[str] = POLICIES, scenario: str = "comput3") -> list[Case]:
@@ -131,7 +138,3 @@ def policy_of(case: Case) -> Policy:
     fields = {key: value for key, value in case.settings.items() if key in FIELDS}
     knobs = {key: float(value) for key, value in case.settings.items() if key not in FIELDS}
     return Policy(name=case.policy, knobs=knobs, **fields)  # type: ignore[arg-type]
-
-
-def _shown(value: float | str) -> str:
-    return f"{value:g}" if isinstance(value, float) else value

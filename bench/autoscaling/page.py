@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoscaling.matrix import SWEEPS, said
 from autoscaling.picture import picture
 from autoscaling.table import Points, defaults_table, full_table, gains, limits_table
 
@@ -10,10 +11,16 @@ HEAD = """# What each policy costs
 
 Written by `bench/autoscale.py` on {jobs} jobs of a real trace (alibaba/clusterdata, cluster-trace-v2026-GenAI; the
 script says how to get it); edit that, not this. Cost is what is paid, by the work bound: all services and one load for
-each model. Of ours at the limits, and of ours and `fixed` without settings, it is the mean over {seeds} seeds, and the
-p95 wait the worst of them; of all else it is of seed 0. `comput3`, `salad` and `salad-free` are
-the [simulator's worlds](simulate.md). Maxima of the rules are lifted in the sweeps, and they may go down to nothing;
-without settings they are as [documented](policies.md). {checked}
+each model. `comput3`, `salad` and `salad-free` are the [simulator's worlds](simulate.md), x10 and x50 the same jobs in
+a tenth and a fiftieth of the time.
+{checked}
+
+A rule of others says how many machines there are. Which job goes where is the same for all of them here, and ours:
+to a machine that has its model, if it is in time there. What their own systems do with jobs is not in it.
+
+Ours at the limits, and ours and `fixed` without settings, were run with {seeds} seeds: cost is their mean, and the p95
+wait the worst of them. The rest is of seed 0. Without settings rules are as [documented](policies.md), with a bound on
+their machines, if they have one; in the sweeps there is none, and all may go down to nothing.
 
 ![Cost against p95 wait](autoscale.svg)
 
@@ -44,6 +51,12 @@ def page(found: Points, jobs: int, *, checked: bool) -> str:
         "## Without settings",
         "",
         *defaults_table(found),
+    ]
+    lines += [
+        "",
+        "## Set beside the knob",
+        "",
+        *(f"- {one.name}: {', '.join(said(one.rest))}" for one in SWEEPS if one.rest),
     ]
     for scenario in scenarios:
         lines += ["", f"## All of `{scenario}`", "", *full_table(found, scenario)]

@@ -8,13 +8,14 @@ from html import escape
 from autoscaling.matrix import CLAIRVOYANT, LIMITS_S, OURS
 from autoscaling.table import Point, Points, Row
 
-PANEL_W, PANEL_H = 380, 270
-LEFT, TOP, RIGHT, BOTTOM = 52, 34, 14, 44
+PANEL_W, PANEL_H = 380, 340
+LEFT, TOP, RIGHT, BOTTOM = 52, 34, 20, 44
 LEGEND_H, LEGEND_W = 22, 190
-WAITS_S = (3.0, 3000.0)
-COSTS = (1.0, 40.0)
-WAIT_TICKS_S = (5, 10, 30, 60, 150, 300, 1000, 3000)
-COST_TICKS = (1, 2, 3, 5, 10, 20, 40)
+WAITS_S = (20.0, 2000.0)
+COSTS = (1.0, 15.0)
+WAIT_TICKS_S = (20, 30, 60, 90, 150, 300, 600, 1000, 2000)
+COST_TICKS = (1, 1.5, 2, 3, 4, 6, 10, 15)
+TITLE = "Cost by the work bound, against the p95 wait: left and low is better, what is beyond an axis is at its end"
 FONT = 'font-family="system-ui, sans-serif" font-size="11"'
 INK, FAINT, GRID = "#22272e", "#6b7280", "#e5e7eb"
 COLOURS = {
@@ -47,7 +48,7 @@ def picture(found: Points) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {FONT}>',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text((LEFT, 20), "Cost by the work bound, against the p95 wait: left and low is better", size=14),
+        _text((LEFT, 20), TITLE, size=14),
         *_legend(names, columns),
     ]
     for (scenario, speed), group in found.items():

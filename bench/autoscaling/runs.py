@@ -49,7 +49,7 @@ class Run:
     seed: int
 
     def says(self) -> str:
-        return f"{self.scenario} x{self.speed:g} seed {self.seed}: {self.case.policy} {self.case.says()}"
+        return f"{self.scenario} x{self.speed:g} seed {self.seed}: {self.case.name}: {self.case.says()}"
 
 
 def key_of(run: Run, trace: Path) -> str:

@@ -123,8 +123,12 @@ def gains(found: Points, scenarios: Sequence[str]) -> str:
     late = sum(not one.in_time for one in counted)
     return (
         f"In {len(known)} of {len(counted)} cells ours and a rule are in time: on average ours costs "
-        f"{statistics.fmean(known):.1%} less, in the worst cell {min(known):.1%}. Ours is late in {late}."
+        f"{_less(statistics.fmean(known))}, in the worst cell {_less(min(known))}. Ours is late in {late}."
     )
+
+
+def _less(share: float) -> str:
+    return f"{abs(share):.1%} {'more' if share < 0 else 'less'}"
 
 
 def defaults_table(found: Points) -> Iterator[str]:

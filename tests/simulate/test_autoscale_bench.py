@@ -96,11 +96,17 @@ def test_tables_say_gains_defaults_and_every_case():
     assert len(rows) == 2 + len(found["comput3", 10.0])
 
 
+def test_a_gain_below_none_is_told_as_a_loss():
+    dearer = [result("qps", 2.0, 55.0, a=1.0), result(OURS, 2.1, 59.0, published=False, target_p95_s=60.0)]
+    assert "in the worst cell 5.0% more" in gains(points(dearer), ["comput3"])
+
+
 def test_the_page_names_what_was_run():
     said = page(points(TWO_SEEDS), 10_152, checked=False)
     assert "10,152 jobs" in said
     assert "not checked by anybody else" in said
     assert "## All of `comput3`" in said
+    assert "- queue_delay, idle 60 s: workers_max=0, idle_timeout=60\n" in said
 
 
 def test_the_picture_has_a_panel_a_row_and_a_mark_for_each_case_that_ends():
