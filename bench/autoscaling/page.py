@@ -46,7 +46,7 @@ def page(found: Points, jobs: int, *, checked: bool) -> str:
         ),
         *limits_table(found),
         "",
-        *(f"`{one}`: {gains(found, [one])}" for one in scenarios),
+        *(f"- `{one}`: {gains(found, [one])}" for one in scenarios),
         "",
         "## Without settings",
         "",
