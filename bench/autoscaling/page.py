@@ -31,7 +31,9 @@ others have published, over their whole sweeps. Ours has the limit as its `targe
 the future is a schedule made with every arrival known, without failed launches, each boot being the median;
 [decision 22](decisions/0022-bounds-of-a-run.md) says what it is and what it is not.
 """
-CHECKED = "The log of every run was passed by an independent checker: its waits, and its cost where boots are paid."
+CHECKED = (
+    "The log of every run was passed by an independent checker: its waits, and its cost where boots are paid."
+)
 UNCHECKED = "The logs were not checked by anybody else."
 
 
