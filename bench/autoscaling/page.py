@@ -53,8 +53,6 @@ def page(found: Points, jobs: int, *, checked: bool) -> str:
         "## Without settings",
         "",
         *defaults_table(found),
-    ]
-    lines += [
         "",
         "## Set beside the knob",
         "",
